@@ -1,0 +1,213 @@
+// @ts-check
+/** The server's addresses as functions; every failure is an ApiError with words for the user. */
+
+/** @import { Prompts } from './prompts.js' */
+
+/** @typedef {{precision: string, contract: string, contract_version: number, sha256: string, url: string, bytes: number}} DecoderFile */
+
+/**
+ * @typedef {object} ModelInfo
+ * @property {{id: string, weights_hash: string}} model
+ * @property {number} prompt_frame
+ * @property {number} mask_threshold
+ * @property {DecoderFile[]} decoders
+ * @property {{max_bytes: number, max_pixels: number}} limits
+ */
+
+/**
+ * @typedef {object} ImageRecord
+ * @property {string} id
+ * @property {number} width
+ * @property {number} height
+ * @property {number} resized_width
+ * @property {number} resized_height
+ * @property {string} embedding_url
+ * @property {string} events_url
+ * @property {string} decode_url
+ */
+
+/** @typedef {{file: string, title: string, credit: string, licence: string, width: number, height: number}} GalleryItem */
+/** @typedef {{ahead: number} | {elapsed: number, expected: number | null}} EncodeProgress */
+/** @typedef {(share: number | null) => void} OnShare from 0 to 1, null while the total is unknown */
+/** @typedef {ReturnType<typeof createApi>} Api */
+
+const GALLERY = '/static/gallery/';
+
+/** A request that got no answer, or a refusal. */
+export class ApiError extends Error {
+  name = 'ApiError';
+
+  /**
+   * @param {number} status 0 when the server did not answer at all
+   * @param {string} title
+   * @param {string} detail
+   */
+  constructor(status, title, detail) {
+    super(detail || title);
+    this.status = status;
+    this.title = title;
+    this.detail = detail;
+  }
+}
+
+/** @param {typeof globalThis.fetch} [fetcher] */
+export function createApi(fetcher = globalThis.fetch.bind(globalThis)) {
+  /**
+   * @param {string} url
+   * @param {RequestInit} [options]
+   */
+  async function request(url, options) {
+    const response = await fetcher(url, options).catch(rethrowUnreachable);
+    if (!response.ok) throw problemFrom(response.status, await response.text());
+    return response;
+  }
+
+  return {
+    /** @returns {Promise<ModelInfo>} */
+    model: async () => (await request('/api/model', { cache: 'no-cache' })).json(),
+
+    /** @returns {Promise<GalleryItem[]>} */
+    gallery: async () => (await request(`${GALLERY}gallery.json`)).json(),
+
+    /** @param {GalleryItem} item */
+    galleryPicture: async ({ file }) => (await request(GALLERY + file)).blob(),
+
+    uploadImage,
+    watchEncode,
+
+    /**
+     * @param {string} urlTemplate an embedding's address
+     * @param {{signal: AbortSignal, onShare: OnShare}} options
+     */
+    async embedding(urlTemplate, { signal, onShare }) {
+      return readBody(await request(urlTemplate, { signal }), onShare);
+    },
+
+    /**
+     * @param {string} url
+     * @param {Prompts} prompts
+     */
+    async decode(url, { clicks, box }) {
+      const question = { points: clicks.map(({ x, y }) => [x, y]), labels: clicks.map(({ label }) => label), box };
+      const response = await request(url, {
+        method: 'POST',
+        headers: { 'Content-Type': 'application/json' },
+        body: JSON.stringify(question),
+      });
+      return response.arrayBuffer();
+    },
+  };
+}
+
+/** @param {GalleryItem} item */
+export function galleryUrl({ file }) {
+  return GALLERY + file;
+}
+
+/**
+ * A body with its progress. A compressed body's length is not its content's, so its share stays unknown.
+ * @param {Response} response
+ * @param {OnShare} onShare
+ * @returns {Promise<ArrayBuffer>}
+ */
+export async function readBody(response, onShare) {
+  const total = response.headers.has('Content-Encoding') ? 0 : Number(response.headers.get('Content-Length'));
+  const reader = response.body?.getReader();
+  if (!reader) return response.arrayBuffer();
+  const parts = [];
+  let loaded = 0;
+  for (;;) {
+    const { done, value } = await reader.read().catch(rethrowUnreachable);
+    if (done) break;
+    parts.push(value);
+    loaded += value.length;
+    onShare(total ? Math.min(1, loaded / total) : null);
+  }
+  return new Blob(parts).arrayBuffer();
+}
+
+/**
+ * XMLHttpRequest, because fetch does not report upload progress.
+ * @param {Blob} blob
+ * @param {{signal: AbortSignal, onShare: OnShare}} options
+ * @returns {Promise<ImageRecord>}
+ */
+function uploadImage(blob, { signal, onShare }) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open('POST', '/api/images');
+    request.setRequestHeader('Content-Type', blob.type.startsWith('image/') ? blob.type : 'application/octet-stream');
+    request.upload.onprogress = ({ lengthComputable, loaded, total }) => onShare(lengthComputable ? loaded / total : null);
+    request.onload = () => {
+      const accepted = request.status >= 200 && request.status < 300;
+      if (accepted) resolve(JSON.parse(request.responseText));
+      else reject(problemFrom(request.status, request.responseText));
+    };
+    request.onerror = () => reject(unreachable());
+    request.onabort = () => reject(signal.reason);
+    signal.addEventListener('abort', () => request.abort(), { once: true });
+    request.send(blob);
+  });
+}
+
+/**
+ * Follow an encode. Resolves with its seconds; rejects with the server's problem. A broken stream resolves with
+ * null: the embedding's own request knows the outcome.
+ * @param {string} url
+ * @param {{signal: AbortSignal, onProgress: (progress: EncodeProgress) => void}} options
+ * @returns {Promise<number | null>}
+ */
+function watchEncode(url, { signal, onProgress }) {
+  return new Promise((resolve, reject) => {
+    const source = new EventSource(url);
+    /** @param {() => void} settle */
+    const finish = (settle) => {
+      source.close();
+      settle();
+    };
+    on('queued', ({ position }) => onProgress({ ahead: position }));
+    on('encoding', ({ elapsed_s, expected_s }) => onProgress({ elapsed: elapsed_s, expected: expected_s ?? null }));
+    on('done', ({ seconds }) => finish(() => resolve(seconds ?? null)));
+    on('failed', (data) => finish(() => reject(asApiError(data.problem ?? data))));
+    source.onerror = () => source.readyState === EventSource.CLOSED && finish(() => resolve(null));
+    signal.addEventListener('abort', () => finish(() => reject(signal.reason)), { once: true });
+
+    /**
+     * @param {string} name
+     * @param {(data: any) => void} listener
+     */
+    function on(name, listener) {
+      source.addEventListener(name, (event) => listener(JSON.parse(/** @type {MessageEvent} */ (event).data)));
+    }
+  });
+}
+
+/**
+ * @param {number} status
+ * @param {string} body problem JSON, if the server sent it
+ */
+function problemFrom(status, body) {
+  try {
+    return asApiError({ status, ...JSON.parse(body) });
+  } catch {
+    return new ApiError(status, `The server answered ${status}`, 'It gave no reason.');
+  }
+}
+
+/** @param {{status?: number, title?: string, detail?: string}} problem */
+function asApiError({ status = 500, title = 'The server failed', detail = '' }) {
+  return new ApiError(status, title, detail);
+}
+
+/**
+ * @param {unknown} error
+ * @returns {never}
+ */
+function rethrowUnreachable(error) {
+  if (error instanceof DOMException && error.name === 'AbortError') throw error;
+  throw unreachable();
+}
+
+function unreachable() {
+  return new ApiError(0, 'The server does not answer', 'Check that it is still running, then try again.');
+}

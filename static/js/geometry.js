@@ -1,0 +1,148 @@
+// @ts-check
+/**
+ * Pure geometry: picture pixels, the model's prompt frame, and where the picture lies on the stage.
+ *
+ * Three spaces, always named: `picture` is the original picture in pixels (after EXIF orientation), `frame` is
+ * the model's padded square (1024), `stage` is the page's drawing area in CSS pixels.
+ */
+
+/** @typedef {{width: number, height: number}} Size */
+/** @typedef {readonly [x: number, y: number]} Point */
+/** @typedef {readonly [x0: number, y0: number, x1: number, y1: number]} Box */
+
+/**
+ * The three sizes of one picture, as the server's ImageFrame holds them.
+ * @typedef {object} Frame
+ * @property {Size} original the picture
+ * @property {Size} resized the picture inside the frame, top left
+ * @property {number} side of the padded square
+ */
+
+/**
+ * Where the picture lies on the stage, in CSS pixels.
+ * @typedef {{x: number, y: number, width: number, height: number}} View
+ */
+
+/**
+ * @param {Size} original
+ * @param {Size} resized
+ * @param {number} side
+ * @returns {Frame}
+ */
+export function createFrame(original, resized, side) {
+  for (const size of [original, resized]) {
+    if (!(size.width >= 1 && size.height >= 1)) throw new RangeError(`A picture of ${format(size)} has no pixels.`);
+  }
+  if (Math.max(resized.width, resized.height) > side) {
+    throw new RangeError(`A picture resized to ${format(resized)} does not fit a frame of side ${side}.`);
+  }
+  return { original, resized, side };
+}
+
+/**
+ * Per axis, because rounding gives each axis its own ratio.
+ * @param {Frame} frame
+ * @param {Point} point
+ * @returns {Point}
+ */
+export function pictureToFrame({ original, resized }, [x, y]) {
+  return [(x * resized.width) / original.width, (y * resized.height) / original.height];
+}
+
+/**
+ * @param {Frame} frame
+ * @param {Point} point
+ * @returns {Point}
+ */
+export function frameToPicture({ original, resized }, [x, y]) {
+  return [(x * original.width) / resized.width, (y * original.height) / resized.height];
+}
+
+/**
+ * The part of the low-resolution grid that the picture occupies, in cells from the top left; fractional.
+ * @param {Frame} frame
+ * @param {number} grid side of the low-resolution mask
+ * @returns {Size}
+ */
+export function gridRegion({ resized, side }, grid) {
+  return { width: (resized.width * grid) / side, height: (resized.height * grid) / side };
+}
+
+/**
+ * The largest centred placement of a picture on a stage, enlarged at most `maxScale` times.
+ * @param {Size} picture
+ * @param {Size} stage
+ * @param {number} [maxScale]
+ * @returns {View}
+ */
+export function fitView(picture, stage, maxScale = Infinity) {
+  const scale = Math.min(stage.width / picture.width, stage.height / picture.height, maxScale);
+  const width = Math.max(1, picture.width * scale);
+  const height = Math.max(1, picture.height * scale);
+  return { x: (stage.width - width) / 2, y: (stage.height - height) / 2, width, height };
+}
+
+/**
+ * @param {View} view
+ * @param {Size} picture
+ * @param {Point} point on the stage
+ * @returns {Point} in the picture; outside it the values lie outside [0, size]
+ */
+export function stageToPicture(view, picture, [x, y]) {
+  return [((x - view.x) * picture.width) / view.width, ((y - view.y) * picture.height) / view.height];
+}
+
+/**
+ * @param {View} view
+ * @param {Size} picture
+ * @param {Point} point in the picture
+ * @returns {Point} on the stage
+ */
+export function pictureToStage(view, picture, [x, y]) {
+  return [view.x + (x * view.width) / picture.width, view.y + (y * view.height) / picture.height];
+}
+
+/**
+ * @param {Size} picture
+ * @param {Point} point
+ */
+export function isInside({ width, height }, [x, y]) {
+  return x >= 0 && y >= 0 && x < width && y < height;
+}
+
+/**
+ * The pixel under a point; points outside go to the nearest edge pixel.
+ * @param {Size} picture
+ * @param {Point} point
+ * @returns {Point}
+ */
+export function pixelAt({ width, height }, [x, y]) {
+  return [clamp(Math.floor(x), 0, width - 1), clamp(Math.floor(y), 0, height - 1)];
+}
+
+/**
+ * The box between two corners given in any order, in whole pixels, inside the picture.
+ * @param {Size} picture
+ * @param {Point} from
+ * @param {Point} to
+ * @returns {Box}
+ */
+export function boxBetween({ width, height }, from, to) {
+  const [x0, x1] = [from[0], to[0]].map((x) => clamp(Math.round(x), 0, width)).sort((a, b) => a - b);
+  const [y0, y1] = [from[1], to[1]].map((y) => clamp(Math.round(y), 0, height)).sort((a, b) => a - b);
+  return [x0, y0, x1, y1];
+}
+
+/**
+ * @param {number} value
+ * @param {number} low
+ * @param {number} high
+ */
+export function clamp(value, low, high) {
+  return Math.min(Math.max(value, low), high);
+}
+
+/** @param {Size} size */
+function format({ width, height }) {
+  return `${width} x ${height}`;
+}

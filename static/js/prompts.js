@@ -1,0 +1,83 @@
+// @ts-check
+/** Prompts as values: clicks and a box in picture pixels, their tensors, and the mask they ask for. */
+
+/** @import { Box, Frame, Point } from './geometry.js' */
+import { pictureToFrame } from './geometry.js';
+
+/** @typedef {0 | 1} Label 1 belongs to the object, 0 does not */
+/** @typedef {{readonly x: number, readonly y: number, readonly label: Label}} Click */
+/** @typedef {{readonly clicks: readonly Click[], readonly box: Box | null}} Prompts */
+
+const PADDING_LABEL = -1;
+const BOX_LABELS = [2, 3];
+
+/** @type {Prompts} */
+export const NO_PROMPTS = Object.freeze({ clicks: Object.freeze([]), box: null });
+
+/**
+ * @param {Prompts} prompts
+ * @param {Point} pixel
+ * @param {Label} label
+ * @returns {Prompts}
+ */
+export function withClick(prompts, [x, y], label) {
+  return { ...prompts, clicks: [...prompts.clicks, { x, y, label }] };
+}
+
+/**
+ * @param {Prompts} prompts
+ * @param {Box} box replaces an earlier one: the model takes one box
+ * @returns {Prompts}
+ */
+export function withBox(prompts, box) {
+  return { ...prompts, box };
+}
+
+/** @param {Prompts} prompts */
+export function isEmpty({ clicks, box }) {
+  return clicks.length === 0 && box === null;
+}
+
+/**
+ * @param {Prompts | null} a
+ * @param {Prompts | null} b
+ */
+export function samePrompts(a, b) {
+  return a === b || JSON.stringify(a) === JSON.stringify(b);
+}
+
+/**
+ * The decoder's inputs, following Meta's client: without a box one padding point is appended, with a box its
+ * two corners.
+ * @param {Prompts} prompts
+ * @param {Frame} frame
+ * @returns {{coords: Float32Array<ArrayBuffer>, labels: Float32Array<ArrayBuffer>}} coords are frame pixels, x then y
+ */
+export function encodePrompts({ clicks, box }, frame) {
+  /** @type {Point[]} */
+  const points = clicks.map(({ x, y }) => pictureToFrame(frame, [x, y]));
+  /** @type {number[]} */
+  const labels = clicks.map(({ label }) => label);
+  if (box) {
+    points.push(pictureToFrame(frame, [box[0], box[1]]), pictureToFrame(frame, [box[2], box[3]]));
+    labels.push(...BOX_LABELS);
+  } else {
+    points.push([0, 0]);
+    labels.push(PADDING_LABEL);
+  }
+  return { coords: Float32Array.from(points.flat()), labels: Float32Array.from(labels) };
+}
+
+/**
+ * Which of the four masks to show: one click alone is ambiguous, so the best of the three multimask tokens;
+ * anything else is answered by token 0.
+ * @param {Prompts} prompts
+ * @param {ArrayLike<number>} iou four predictions
+ * @returns {number}
+ */
+export function chooseMask({ clicks, box }, iou) {
+  if (clicks.length !== 1 || box) return 0;
+  let best = 1;
+  for (let index = 2; index < iou.length; index += 1) if (iou[index] > iou[best]) best = index;
+  return best;
+}

@@ -1,0 +1,27 @@
+// @ts-check
+/** Which files of ONNX Runtime a tier loads; only those are downloaded. */
+
+/** @import { Tier } from './tiers.js' */
+
+/** @typedef {{module: string, wasm: string, provider: 'wasm' | 'webgpu'}} RuntimeFiles */
+
+export const ORT_VERSION = '1.30.0';
+const FOLDER = `/static/vendor/onnxruntime-web-${ORT_VERSION}/`;
+
+/** @type {Record<'wasm' | 'jspi' | 'asyncify', RuntimeFiles>} */
+export const RUNTIMES = {
+  wasm: { module: 'ort.wasm.bundle.min.mjs', wasm: 'ort-wasm-simd-threaded.wasm', provider: 'wasm' },
+  jspi: { module: 'ort.jspi.bundle.min.mjs', wasm: 'ort-wasm-simd-threaded.jspi.wasm', provider: 'webgpu' },
+  asyncify: { module: 'ort.webgpu.bundle.min.mjs', wasm: 'ort-wasm-simd-threaded.asyncify.wasm', provider: 'webgpu' },
+};
+
+/**
+ * @param {Tier} tier
+ * @param {boolean} suspending JSPI needs 10 MB less than asyncify
+ * @returns {RuntimeFiles} with addresses instead of names
+ */
+export function runtimeFor(tier, suspending) {
+  const webgpu = suspending ? RUNTIMES.jspi : RUNTIMES.asyncify;
+  const { module, wasm, provider } = tier === 'webgpu' ? webgpu : RUNTIMES.wasm;
+  return { module: FOLDER + module, wasm: FOLDER + wasm, provider };
+}

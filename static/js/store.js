@@ -1,0 +1,188 @@
+// @ts-check
+/** The page's only state: one immutable value, its subscribers, and the questions asked of it. */
+
+/** @import { GalleryItem, ImageRecord, ModelInfo } from './api.js' */
+/** @import { Box, Frame, Point, Size } from './geometry.js' */
+/** @import { Label, Prompts } from './prompts.js' */
+/** @import { Refusal, Tier } from './tiers.js' */
+import { createFrame } from './geometry.js';
+import { NO_PROMPTS, isEmpty, samePrompts, withBox, withClick } from './prompts.js';
+
+/** @typedef {{title: string, detail: string}} Problem what went wrong, in the user's words */
+
+/**
+ * @typedef {{status: 'loading'}
+ *   | {status: 'ready', info: ModelInfo}
+ *   | {status: 'failed', problem: Problem}} Service
+ */
+
+/**
+ * @typedef {{status: 'loading', tier: Tier | null, progress: number | null, refused: readonly Refusal[]}
+ *   | {status: 'ready', tier: Tier, threads: number, precision: string, refused: readonly Refusal[]}
+ *   | {status: 'failed', problem: Problem, refused: readonly Refusal[]}} Decoder
+ */
+
+/**
+ * Where a picture is on its way; progress runs from 0 to 1 and is null while unknown.
+ * @typedef {{status: 'reading'}
+ *   | {status: 'uploading' | 'downloading', progress: number | null}
+ *   | {status: 'encoding', progress: number | null, ahead: number}
+ *   | {status: 'ready'}
+ *   | {status: 'failed', problem: Problem}} Phase
+ */
+
+/**
+ * @typedef {object} Picture
+ * @property {number} key tells this opening of a picture from any other
+ * @property {string} name
+ * @property {Blob} blob
+ * @property {Phase} phase
+ * @property {Size | null} size as the browser decodes it, until the server's record is there
+ * @property {ImageBitmap | null} bitmap possibly smaller than the picture
+ * @property {ImageRecord | null} record
+ * @property {number | null} encodeSeconds
+ */
+
+/**
+ * A decoded mask with the question that it answers.
+ * @typedef {object} Mask
+ * @property {number} pictureKey
+ * @property {Prompts} prompts
+ * @property {Float32Array} logits of the chosen candidate
+ * @property {number} index of the chosen candidate
+ * @property {number} iou as predicted
+ * @property {number} milliseconds from question to answer
+ */
+
+/**
+ * @typedef {object} State
+ * @property {Service} service
+ * @property {Decoder} decoder
+ * @property {readonly GalleryItem[]} gallery
+ * @property {Picture | null} picture
+ * @property {readonly Prompts[]} history every committed step, oldest first
+ * @property {Label} label what a plain click adds
+ * @property {Point | null} hover pixel under the pointer
+ * @property {Box | null} draft box being drawn
+ * @property {Mask | null} mask
+ * @property {readonly number[]} latencies of the last hovers, in milliseconds
+ * @property {string | null} notice a passing message
+ */
+
+/** @template T @typedef {{get: () => T, set: (next: T) => void, patch: (part: Partial<T>) => void, subscribe: (listener: (state: T) => void) => () => void}} Store */
+
+/** @type {State} */
+export const INITIAL_STATE = {
+  service: { status: 'loading' },
+  decoder: { status: 'loading', tier: null, progress: null, refused: [] },
+  gallery: [],
+  picture: null,
+  history: [],
+  label: 1,
+  hover: null,
+  draft: null,
+  mask: null,
+  latencies: [],
+  notice: null,
+};
+
+/**
+ * @template {object} T
+ * @param {T} initial
+ * @returns {Store<T>}
+ */
+export function createStore(initial) {
+  let state = initial;
+  /** @type {Set<(state: T) => void>} */
+  const listeners = new Set();
+
+  /** @param {T} next */
+  function set(next) {
+    if (next === state) return;
+    state = next;
+    for (const listener of [...listeners]) listener(state);
+  }
+
+  return {
+    get: () => state,
+    set,
+    patch: (part) => set({ ...state, ...part }),
+    subscribe(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+  };
+}
+
+/**
+ * Call `react` now and whenever the selected value changes.
+ * @template T, V
+ * @param {Store<T>} store
+ * @param {(state: T) => V} select
+ * @param {(value: V, state: T) => void} react
+ * @param {(a: V, b: V) => boolean} [same]
+ */
+export function watch(store, select, react, same = Object.is) {
+  let value = select(store.get());
+  react(value, store.get());
+  return store.subscribe((state) => {
+    const next = select(state);
+    if (same(value, next)) return;
+    value = next;
+    react(value, state);
+  });
+}
+
+/** @param {State} state the committed prompts */
+export function committedPrompts({ history }) {
+  return history.at(-1) ?? NO_PROMPTS;
+}
+
+/**
+ * The prompts whose mask the stage should show: with a box being drawn, with what is committed, or under the
+ * pointer; null when there is nothing to ask.
+ * @param {State} state
+ * @returns {Prompts | null}
+ */
+export function activePrompts(state) {
+  if (state.picture?.phase.status !== 'ready') return null;
+  const committed = committedPrompts(state);
+  if (state.draft) return withBox(committed, state.draft);
+  if (!isEmpty(committed)) return committed;
+  return state.hover ? withClick(NO_PROMPTS, state.hover, 1) : null;
+}
+
+/** @param {State} state whether the mask shown answers what was committed, not a hover */
+export function isKept(state) {
+  return !isEmpty(committedPrompts(state)) && state.mask !== null && samePrompts(state.mask.prompts, committedPrompts(state));
+}
+
+/**
+ * The size of the picture, the server's as soon as it is known.
+ * @param {Picture} picture
+ * @returns {Size | null}
+ */
+export function pictureSize({ record, size }) {
+  return record ? { width: record.width, height: record.height } : size;
+}
+
+/**
+ * @param {State} state
+ * @returns {Frame | null}
+ */
+export function pictureFrame({ picture, service }) {
+  if (!picture?.record || service.status !== 'ready') return null;
+  const { width, height, resized_width, resized_height } = picture.record;
+  return createFrame({ width, height }, { width: resized_width, height: resized_height }, service.info.prompt_frame);
+}
+
+/**
+ * @param {readonly number[]} values
+ * @param {number} share 0.5 is the median
+ * @returns {number | null}
+ */
+export function quantile(values, share) {
+  if (values.length === 0) return null;
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];
+}
