@@ -1,0 +1,99 @@
+"""`python -m demo`: parse, build, run."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+import sys
+import webbrowser
+from collections.abc import Sequence
+
+import uvicorn
+
+from demo.app import create_app
+from demo.page import VENDOR_HINT, static_folder, vendor_is_built
+from demo.settings import Settings, parse_settings
+
+_GOODBYE_S = 3
+
+
+class DemoServer(uvicorn.Server):
+    """A server that says where it is, and opens the page, once it answers."""
+
+    def __init__(self, config: uvicorn.Config, address: str, *, open_page: bool) -> None:
+        super().__init__(config)
+        self.address, self.open_page = address, open_page
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if not self.started:
+            return
+        print(f"\n  The page is at  {self.address}\n  Stop with Ctrl+C.\n", flush=True)
+        if self.open_page and _has_desktop():
+            webbrowser.open(self.address)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until stopped; 0, or 2 with a sentence when what was asked for cannot be done."""
+    try:
+        settings = parse_settings(arguments)
+        listener = listen(settings)
+        app = build(settings)
+    except (ValueError, OSError) as error:
+        print(f"python -m demo: {error}", file=sys.stderr)
+        return 2
+    config = uvicorn.Config(
+        app, log_level="warning", timeout_graceful_shutdown=_GOODBYE_S, server_header=False
+    )
+    DemoServer(config, address_of(listener), open_page=settings.open).run(sockets=[listener])
+    return 0
+
+
+def listen(settings: Settings) -> socket.socket:
+    """A socket on the wanted address, taken before the model loads so that a taken port is told at once."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    if os.name != "nt":  # there, the option would share the port instead of reusing it
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        reason = f"port {settings.port} of {settings.host} cannot be used ({error.strerror or error})"
+        raise OSError(f"{reason}; try --port 0 for any free port") from None
+    return listener
+
+
+def build(settings: Settings):
+    """The whole application: model, service, routes and, where Gradio is installed, the fallback UI."""
+    print(f"Loading {settings.checkpoint} ...", flush=True)
+    from demo.service import load_service  # torch takes a while: --help and a taken port do not wait for it
+
+    service = load_service(settings)
+    app = create_app(service)
+    if not vendor_is_built(static_folder()):
+        print(f"Note: {VENDOR_HINT}", flush=True)
+    if importlib.util.find_spec("gradio"):
+        from demo.gradio_app import mount_fallback
+
+        mount_fallback(app, service)
+    return app
+
+
+def address_of(listener: socket.socket) -> str:
+    """The address to type into a browser on this machine."""
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
+def _has_desktop() -> bool:
+    """Without one, Python would start a text browser inside this very terminal."""
+    return sys.platform in ("win32", "darwin") or bool(
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

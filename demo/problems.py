@@ -1,0 +1,123 @@
+"""Everything the server refuses, as RFC 9457 problem details.
+
+Problem
+├── BadRequest 422              the body is not what the route takes
+├── TooManyBytes 413            the body is longer than the limit
+├── TooManyPixels 413           the picture is larger than the limit
+├── UnsupportedPicture 415      not one of the picture formats we read
+├── BrokenPicture 422           a format we read, but damaged or cut short
+├── UnknownPicture 404          never uploaded, or it left the cache
+├── UnknownDecoder 404          no decoder graph has this hash
+├── OtherWeights 409            the address names weights that are not loaded
+├── Busy 503                    the line before a worker is full
+├── EncodeFailed 500            the model raised
+└── Unexpected 500              a fault of ours; the detail stays in the log
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any, ClassVar
+
+
+class Problem(Exception):
+    """A refusal with a status, a title that never changes, a detail for this case and extension members."""
+
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Something went wrong"
+
+    def __init__(self, detail: str, **extensions: Any) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.extensions = extensions
+
+    @classmethod
+    def slug(cls) -> str:
+        """The class name in kebab case: the last part of the problem's type address."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Headers that belong to the refusal itself."""
+        return {}
+
+    def document(self) -> dict[str, Any]:
+        """The problem details object."""
+        kind = f"/problems/{self.slug()}"
+        members = {"type": kind, "title": self.title, "status": self.status, "detail": self.detail}
+        return {**members, **self.extensions}
+
+
+class BadRequest(Problem):
+    status, title = 422, "The request is not what this address takes"
+
+
+class TooManyBytes(Problem):
+    status, title = 413, "The body is too long"
+
+    def __init__(self, limit: int, given: int | None = None) -> None:
+        size = f"{given} bytes" if given is not None else "more bytes"
+        super().__init__(f"{size} given, at most {limit} allowed", limit=limit, **_given(given))
+
+
+class TooManyPixels(Problem):
+    status, title = 413, "The picture has too many pixels"
+
+    def __init__(self, limit: int, given: int | None = None) -> None:
+        size = f"{given} pixels" if given is not None else "more pixels"
+        super().__init__(f"{size} given, at most {limit} allowed", limit=limit, **_given(given))
+
+
+class UnsupportedPicture(Problem):
+    status, title = 415, "Not a picture format that is read here"
+
+
+class BrokenPicture(Problem):
+    status, title = 422, "The picture is damaged or cut short"
+
+
+class UnknownPicture(Problem):
+    status, title = 404, "The picture is not here; upload it again"
+
+
+class UnknownDecoder(Problem):
+    status, title = 404, "No decoder graph has this hash"
+
+
+class OtherWeights(Problem):
+    status, title = 409, "The address names weights that are not loaded"
+
+
+class Busy(Problem):
+    status, title = 503, "Too much work is waiting; try again"
+
+    def __init__(self, detail: str, *, retry_after_s: float, **extensions: Any) -> None:
+        super().__init__(detail, retry_after_s=math.ceil(retry_after_s), **extensions)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": str(self.extensions["retry_after_s"])}
+
+
+class EncodeFailed(Problem):
+    status, title = 500, "The model could not encode the picture"
+
+
+class Unexpected(Problem):
+    status, title = 500, "Something went wrong on the server"
+
+
+class HttpProblem(Problem):
+    """A refusal by the router itself: no such address, a method that is not allowed."""
+
+    def __init__(self, status: int, title: str) -> None:
+        super().__init__(title)
+        self.status, self.title = status, title  # type: ignore[misc]
+
+    def document(self) -> dict[str, Any]:
+        return {**super().document(), "type": "about:blank"}
+
+
+def _given(given: int | None) -> dict[str, int]:
+    return {} if given is None else {"given": given}

@@ -1,0 +1,170 @@
+"""Wire types and size limits, and the service as the routes see it. Knows nothing of torch."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Protocol
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Precision = Literal["fp16", "fp32"]
+Coding = Literal["identity", "zstd"]
+EMBEDDING_PRECISIONS: tuple[Precision, ...] = ("fp16", "fp32")
+MAX_PROMPT_BYTES = 64 * 1024
+MAX_POINTS = 256
+MULTIPART_OVERHEAD_BYTES = 64 * 1024
+
+Coordinate = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Prompts(BaseModel):
+    """Clicks (label 1 positive, 0 negative) and at most one box, in pixels of the upright original."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    points: Annotated[list[tuple[Coordinate, Coordinate]], Field(max_length=MAX_POINTS)] = []
+    labels: Annotated[list[Literal[0, 1]], Field(max_length=MAX_POINTS)] = []
+    box: tuple[Coordinate, Coordinate, Coordinate, Coordinate] | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Prompts:
+        if len(self.points) != len(self.labels):
+            raise ValueError(
+                f"{len(self.points)} points with {len(self.labels)} labels; each point needs one"
+            )
+        if not self.points and self.box is None:
+            raise ValueError("neither a point nor a box; at least one is needed")
+        if self.box and (self.box[0] > self.box[2] or self.box[1] > self.box[3]):
+            raise ValueError(f"box {self.box} is not x0 <= x1, y0 <= y1")
+        return self
+
+    @property
+    def ambiguous(self) -> bool:
+        """A single click may mean a part, an object or a group: the best of three masks answers it."""
+        return len(self.points) == 1 and self.box is None
+
+
+class ModelInfo(BaseModel):
+    id: str
+    weights_hash: str
+
+
+class Limits(BaseModel):
+    max_bytes: int
+    max_pixels: int
+
+
+class Decoder(BaseModel):
+    """A decoder graph as listed in `ModelReply`."""
+
+    precision: str
+    contract: str
+    contract_version: int
+    sha256: Sha256
+    url: str
+    bytes: int
+
+
+class ModelReply(BaseModel):
+    """Answer of GET /api/model."""
+
+    model: ModelInfo
+    prompt_frame: int
+    mask_threshold: float
+    embedding_precisions: tuple[Precision, ...] = EMBEDDING_PRECISIONS
+    decoders: list[Decoder]
+    limits: Limits
+
+
+class ImageReply(BaseModel):
+    """Answer of POST /api/images: sizes are after EXIF orientation."""
+
+    id: Sha256
+    width: int
+    height: int
+    resized_width: int
+    resized_height: int
+    model: ModelInfo
+    embedding_url: str
+    events_url: str
+    decode_url: str
+
+
+class HealthReply(BaseModel):
+    """Answer of GET /healthz; `queue` counts encodes that wait or run."""
+
+    status: Literal["ok"] = "ok"
+    model: ModelInfo
+    queue: int
+    cached_pictures: int
+    cached_bytes: int
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An uploaded picture: the sha256 of its file, and its sizes."""
+
+    id: str
+    original_hw: tuple[int, int]
+    resized_hw: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Event:
+    """A step of an encode: queued {position}, encoding {elapsed_s, expected_s}, done {seconds}, failed."""
+
+    name: Literal["queued", "encoding", "done", "failed"]
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class DecoderFile:
+    """A decoder graph with what the page must know before it loads it."""
+
+    precision: str
+    contract: str
+    contract_version: int
+    sha256: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A mask in original pixels, bool (H, W), and the model's own estimate of its IoU."""
+
+    mask: np.ndarray
+    iou: float
+
+
+class Service(Protocol):
+    """What the routes and the fallback UI need. Every method that can refuse raises a `Problem`."""
+
+    prompt_frame: int
+    mask_threshold: float
+    limits: Any
+
+    @property
+    def model_info(self) -> ModelInfo: ...
+
+    def warm_up(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def health(self) -> HealthReply: ...
+
+    async def decoders(self) -> list[DecoderFile]: ...
+
+    async def add(self, data: bytes) -> tuple[Picture, bool]: ...
+
+    def progress(self, image_id: str) -> AsyncIterator[Event]: ...
+
+    async def embedding_file(
+        self, image_id: str, weights_hash: str, precision: Precision, coding: Coding
+    ) -> tuple[bytes, Coding]: ...
+
+    async def decode_file(self, image_id: str, prompts: Prompts) -> bytes: ...
+
+    async def segment(self, image_id: str, prompts: Prompts) -> Segment: ...

@@ -1,0 +1,135 @@
+"""One frozen object with everything the demo can be told, from flags and SAM_DEMO_* in the environment."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+from demo.pictures import PICTURE_PIXELS_ROOF, PictureLimits
+
+ENVIRONMENT_PREFIX = "SAM_DEMO_"
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+_EPILOG = f"""\
+Every flag has a variable in the environment: --cache-mb is {ENVIRONMENT_PREFIX}CACHE_MB. The flag wins.
+
+examples:
+  python -m demo                              the embedded model, on this machine only
+  python -m demo --checkpoint sam_vit_b.pth   Meta's, Hugging Face's, MobileSAM's or your own weights
+  python -m demo --host 0.0.0.0 --no-open     reachable from other machines, by anyone: there is no login
+"""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What `python -m demo` runs with. Raises ValueError naming what was given and what is allowed."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    checkpoint: str = "tiny"
+    device: str = "auto"
+    cache_mb: int = 512
+    max_upload_mb: int = 50
+    max_megapixels: int = 60
+    open: bool = True
+
+    def __post_init__(self) -> None:
+        _within("port", self.port, 0, 65535)
+        _within("cache-mb", self.cache_mb, 16, 1_000_000)
+        _within("max-upload-mb", self.max_upload_mb, 1, 2_000)
+        _within("max-megapixels", self.max_megapixels, 1, PICTURE_PIXELS_ROOF // 1_000_000)
+        if not _DEVICE.fullmatch(self.device):
+            raise ValueError(f"device is {self.device!r}; allowed are auto, cpu, cuda, cuda:<number> and mps")
+        if not self.host or not self.checkpoint:
+            raise ValueError(
+                f"host is {self.host!r} and checkpoint is {self.checkpoint!r}; neither may be empty"
+            )
+
+    @property
+    def cache_bytes(self) -> int:
+        return self.cache_mb * 1_000_000
+
+    @property
+    def limits(self) -> PictureLimits:
+        return PictureLimits(
+            max_bytes=self.max_upload_mb * 1_000_000, max_pixels=self.max_megapixels * 1_000_000
+        )
+
+
+def parse_settings(
+    arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ
+) -> Settings:
+    """Flags over environment over defaults; raises ValueError, exits on --help and unknown flags."""
+    flags = vars(_parser().parse_args(arguments))
+    given = _from_environment(environment) | {
+        name: value for name, value in flags.items() if value is not None
+    }
+    return Settings(**given)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m demo",
+        description="Serve the page: drop in a picture, move the mouse, and a mask follows it.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    default = Settings()
+    add = parser.add_argument
+    add("--host", metavar="ADDRESS", help=f"address to listen on (default {default.host}: this machine only)")
+    add("--port", type=int, metavar="NUMBER", help=f"port, or 0 for any free one (default {default.port})")
+    add(
+        "--checkpoint",
+        metavar="NAME|FILE",
+        help=f"weights (default {default.checkpoint}: the embedded model)",
+    )
+    add("--device", help=f"auto, cpu, cuda, cuda:1 or mps (default {default.device})")
+    add(
+        "--cache-mb", type=int, metavar="MB", help=f"memory for encoded pictures (default {default.cache_mb})"
+    )
+    add(
+        "--max-upload-mb",
+        type=int,
+        metavar="MB",
+        help=f"largest picture file (default {default.max_upload_mb})",
+    )
+    add(
+        "--max-megapixels", type=int, metavar="MP", help=f"largest picture (default {default.max_megapixels})"
+    )
+    add("--open", action=argparse.BooleanOptionalAction, help="open the page in the browser (default: open)")
+    return parser
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, str | int | bool]:
+    readers = {"str": _read_str, "int": _read_int, "bool": _read_bool}
+    given = {}
+    for field in fields(Settings):
+        variable = ENVIRONMENT_PREFIX + field.name.upper()
+        if variable in environment:
+            given[field.name] = readers[str(field.type)](environment[variable], variable)
+    return given
+
+
+def _read_str(text: str, variable: str) -> str:
+    return text
+
+
+def _read_int(text: str, variable: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"{variable} is {text!r}; a whole number is needed") from None
+
+
+def _read_bool(text: str, variable: str) -> bool:
+    if text.lower() not in _TRUE + _FALSE:
+        raise ValueError(f"{variable} is {text!r}; allowed are {', '.join(_TRUE + _FALSE)}")
+    return text.lower() in _TRUE
+
+
+def _within(name: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise ValueError(f"{name} is {value}; allowed is {low} to {high}")

@@ -1,0 +1,51 @@
+"""Binary bodies in the safetensors layout: an 8-byte length, a JSON header, then the tensors."""
+
+from __future__ import annotations
+
+import numpy as np
+import zstandard
+from safetensors.numpy import save
+
+from demo.schemas import ModelInfo, Picture, Precision
+
+_DTYPES: dict[Precision, type] = {"fp16": np.float16, "fp32": np.float32}
+
+
+def pack_embedding(
+    features: np.ndarray, precision: Precision, *, model: ModelInfo, picture: Picture, prompt_frame: int
+) -> bytes:
+    """Features float32 [1,256,64,64] -> tensor "image_embeddings", with what binds it to its weights."""
+    metadata = {
+        "format": "sam-embedding",
+        **_bindings(model, picture),
+        "original_height": str(picture.original_hw[0]),
+        "original_width": str(picture.original_hw[1]),
+        "resized_height": str(picture.resized_hw[0]),
+        "resized_width": str(picture.resized_hw[1]),
+        "prompt_frame": str(prompt_frame),
+    }
+    return save({"image_embeddings": np.ascontiguousarray(features, dtype=_DTYPES[precision])}, metadata)
+
+
+def pack_masks(
+    low_res_logits: np.ndarray, iou_predictions: np.ndarray, *, model: ModelInfo, picture: Picture
+) -> bytes:
+    """Logits [4,256,256] as fp16 and IoU predictions [4] as fp32: one decode."""
+    tensors = {
+        "low_res_logits": np.ascontiguousarray(low_res_logits, dtype=np.float16),
+        "iou_predictions": np.ascontiguousarray(iou_predictions, dtype=np.float32),
+    }
+    return save(tensors, {"format": "sam-masks", **_bindings(model, picture)})
+
+
+def _bindings(model: ModelInfo, picture: Picture) -> dict[str, str]:
+    return {"version": "1", "model_id": model.id, "weights_hash": model.weights_hash, "image_id": picture.id}
+
+
+def compress(body: bytes) -> bytes:
+    """A body for `Content-Encoding: zstd`.
+
+    Half-precision features are close to noise: zstd at level 3 saves 18 % and gzip at level 1 saves 17 %,
+    but gzip takes eight times the processor time, so it is not offered.
+    """
+    return zstandard.ZstdCompressor(level=3).compress(body)
