@@ -1,0 +1,157 @@
+"""The ViTDet image encoder: windowed and global attention with decomposed relative positions, and a neck.
+
+Source: SAM paper appendix A and `segment_anything.modeling.image_encoder`; Li et al. 2022 (ViTDet) for the
+windows, Li et al. 2021 (MViTv2) for the decomposed relative positions. Parameter names are Meta's.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .config import Size, ViTConfig
+from .layers import MLPBlock, conv_neck
+
+
+class ImageEncoderViT(nn.Module):
+    """Turn a padded picture into its embedding.
+
+    Input B,3,H,W float, normalised, H and W exactly `img_size`; output B,out_chans,H/patch,W/patch.
+    The keywords are the original's; `img_size` may also be (height, width) for a non-square grid.
+    """
+
+    def __init__(
+        self,
+        img_size: int | Size = 1024,
+        patch_size: int = 16,
+        embed_dim: int = 768,
+        depth: int = 12,
+        num_heads: int = 12,
+        mlp_ratio: float = 4.0,
+        out_chans: int = 256,
+        qkv_bias: bool = True,
+        use_rel_pos: bool = True,
+        window_size: int = 14,
+        global_attn_indexes: tuple[int, ...] = (2, 5, 8, 11),
+    ) -> None:
+        super().__init__()
+        self.config = config = ViTConfig(
+            img_size, patch_size, embed_dim, depth, num_heads, mlp_ratio, out_chans,
+            qkv_bias, use_rel_pos, window_size, tuple(global_attn_indexes),
+        )  # fmt: skip
+        self.img_size = img_size
+        self.pos_embed = nn.Parameter(torch.zeros(1, *config.grid_hw, embed_dim))
+        self.patch_embed = PatchEmbed(patch_size, embed_dim)
+        self.blocks = nn.ModuleList(
+            Block(config, window_size=0 if index in config.global_attn_indexes else window_size)
+            for index in range(depth)
+        )
+        self.neck = conv_neck(embed_dim, out_chans)
+
+    def forward(self, image_bchw: Tensor) -> Tensor:
+        if tuple(image_bchw.shape[-2:]) != self.config.input_hw:
+            raise ValueError(f"the encoder takes {self.config.input_hw} pixels, got {tuple(image_bchw.shape[-2:])}")
+        x_bhwc = self.patch_embed(image_bchw) + self.pos_embed
+        for block in self.blocks:
+            x_bhwc = block(x_bhwc)
+        return self.neck(x_bhwc.permute(0, 3, 1, 2))
+
+
+class PatchEmbed(nn.Module):
+    """Cut the picture into patches and project each: B,3,H,W -> B,H/p,W/p,C."""
+
+    def __init__(self, patch_size: int, embed_dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, embed_dim, kernel_size=patch_size, stride=patch_size)
+
+    def forward(self, image_bchw: Tensor) -> Tensor:
+        return self.proj(image_bchw).permute(0, 2, 3, 1)
+
+
+class Block(nn.Module):
+    """A pre-norm transformer block; `window_size` 0 attends globally."""
+
+    def __init__(self, config: ViTConfig, window_size: int) -> None:
+        super().__init__()
+        dim = config.embed_dim
+        span_hw = (window_size, window_size) if window_size else config.grid_hw
+        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.attn = Attention(dim, config.num_heads, config.qkv_bias, span_hw if config.use_rel_pos else None)
+        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
+        self.mlp = MLPBlock(dim, int(dim * config.mlp_ratio))
+        self.window_size = window_size
+
+    def forward(self, x_bhwc: Tensor) -> Tensor:
+        shortcut = x_bhwc
+        x_bhwc = self.norm1(x_bhwc)
+        if self.window_size:
+            windows, padded_hw = window_partition(x_bhwc, self.window_size)
+            x_bhwc = window_unpartition(self.attn(windows), self.window_size, padded_hw, shortcut.shape[1:3])
+        else:
+            x_bhwc = self.attn(x_bhwc)
+        x_bhwc = shortcut + x_bhwc
+        return x_bhwc + self.mlp(self.norm2(x_bhwc))
+
+
+class Attention(nn.Module):
+    """Multi-head attention over an h x w grid, with decomposed relative positions when `span_hw` is given."""
+
+    def __init__(self, dim: int, num_heads: int, qkv_bias: bool, span_hw: Size | None) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        head_dim = dim // num_heads
+        if span_hw is not None:
+            self.rel_pos_h = nn.Parameter(torch.zeros(2 * span_hw[0] - 1, head_dim))
+            self.rel_pos_w = nn.Parameter(torch.zeros(2 * span_hw[1] - 1, head_dim))
+        self.use_rel_pos = span_hw is not None
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x_bhwc: Tensor) -> Tensor:
+        b, h, w, c = x_bhwc.shape
+        qkv = self.qkv(x_bhwc).view(b, h * w, 3, self.num_heads, c // self.num_heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, heads, h*w, head_dim)
+        bias = self._position_bias(q, (h, w)) if self.use_rel_pos else None
+        x = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        return self.proj(x.transpose(1, 2).reshape(b, h, w, c))
+
+    def _position_bias(self, q: Tensor, grid_hw: Size) -> Tensor:
+        """Bias added to q.k, (B, heads, h*w, h*w).
+
+        It uses the unscaled q: the reference scales only the q.k product, and scaled_dot_product_attention
+        adds its mask after scaling. `test_parity` proves it against the original's values.
+        """
+        h, w = grid_hw
+        q_grid = q.unflatten(2, (h, w))  # (B, heads, h, w, head_dim)
+        by_row = torch.einsum("bnhwc,hkc->bnhwk", q_grid, relative_positions(h, self.rel_pos_h))
+        by_column = torch.einsum("bnhwc,wkc->bnhwk", q_grid, relative_positions(w, self.rel_pos_w))
+        return (by_row.unsqueeze(-1) + by_column.unsqueeze(-2)).view(*q.shape[:3], h * w)
+
+
+def relative_positions(span: int, rel_pos: Tensor) -> Tensor:
+    """Pick the embedding of every (query, key) distance along one axis: (span, span, head_dim).
+
+    A table of another length is interpolated linearly, as ViTDet does for other input sizes.
+    """
+    length = 2 * span - 1
+    if rel_pos.shape[0] != length:
+        rel_pos = F.interpolate(rel_pos.T[None], size=length, mode="linear")[0].T
+    index = torch.arange(span, device=rel_pos.device)
+    return rel_pos[index[:, None] - index[None, :] + span - 1]
+
+
+def window_partition(x_bhwc: Tensor, window: int) -> tuple[Tensor, Size]:
+    """Cut a grid into non-overlapping windows, zero-padded right and below: (B*n, window, window, C), padded size."""
+    b, h, w, c = x_bhwc.shape
+    x_bhwc = F.pad(x_bhwc, (0, 0, 0, -w % window, 0, -h % window))
+    rows, columns = x_bhwc.shape[1] // window, x_bhwc.shape[2] // window
+    x = x_bhwc.view(b, rows, window, columns, window, c).transpose(2, 3)  # window rows next to window columns
+    return x.reshape(-1, window, window, c), (rows * window, columns * window)
+
+
+def window_unpartition(windows: Tensor, window: int, padded_hw: Size, grid_hw: Size) -> Tensor:
+    """Undo `window_partition`: put the windows back and cut the padding off, (B, h, w, C)."""
+    rows, columns = padded_hw[0] // window, padded_hw[1] // window
+    x = windows.view(-1, rows, columns, window, window, windows.shape[-1]).transpose(2, 3)
+    return x.reshape(-1, *padded_hw, windows.shape[-1])[:, : grid_hw[0], : grid_hw[1]]

@@ -1,0 +1,333 @@
+"""SAM: image encoder, prompt encoder and mask decoder behind one call.
+
+Source: SAM paper (Kirillov et al. 2023) and `segment_anything.modeling.sam`. Nothing here knows files of other
+projects (see `checkpoint`) or keeps state between pictures (see `predictor`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from .config import VARIANTS, DecoderConfig, EncoderConfig, SAMConfig, TinyConfig, TinyViTConfig, ViTConfig
+from .image_encoder import ImageEncoderViT
+from .mask_decoder import MaskDecoder
+from .prompt_encoder import PromptEncoder
+from .tiny import TinyEncoder
+from .tiny_vit import TinyViT
+from .transformer import TwoWayTransformer
+from .transforms import ImageFrame, masks_to_original, pad_tensor, resize_tensor
+
+Batch = dict[str, Any]
+
+_ENCODERS: dict[type, type[nn.Module]] = {ViTConfig: ImageEncoderViT, TinyViTConfig: TinyViT, TinyConfig: TinyEncoder}
+
+
+class SAM(nn.Module):
+    """Segment Anything.
+
+    `pixel_mean` and `pixel_std` are RGB values in 0-255; `mask_threshold` splits logits into mask and background.
+    """
+
+    def __init__(
+        self,
+        image_encoder: nn.Module,
+        prompt_encoder: PromptEncoder,
+        mask_decoder: MaskDecoder,
+        pixel_mean: tuple[float, float, float] = (123.675, 116.28, 103.53),
+        pixel_std: tuple[float, float, float] = (58.395, 57.12, 57.375),
+        mask_threshold: float = 0.0,
+        image_format: str = "RGB",
+        preprocessing: str = "sam",
+    ) -> None:
+        super().__init__()
+        self.image_encoder = image_encoder
+        self.prompt_encoder = prompt_encoder
+        self.mask_decoder = mask_decoder
+        transformer = mask_decoder.transformer
+        self.config = SAMConfig(
+            image_encoder=image_encoder.config,
+            mask_decoder=DecoderConfig(
+                mask_in_chans=prompt_encoder.mask_in_chans,
+                depth=transformer.depth,
+                num_heads=transformer.num_heads,
+                mlp_dim=transformer.mlp_dim,
+                num_multimask_outputs=mask_decoder.num_multimask_outputs,
+                iou_head_depth=mask_decoder.iou_head_depth,
+                iou_head_hidden_dim=mask_decoder.iou_head_hidden_dim,
+            ),
+            pixel_mean=tuple(pixel_mean),
+            pixel_std=tuple(pixel_std),
+            mask_threshold=mask_threshold,
+            image_format=image_format,
+            preprocessing=preprocessing,
+        )
+        self.register_buffer("pixel_mean", torch.tensor(pixel_mean, dtype=torch.float32).view(-1, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(pixel_std, dtype=torch.float32).view(-1, 1, 1), persistent=False)
+        self._hash: tuple[tuple, str] | None = None
+
+    # --- construction and storage -------------------------------------------------------------------------------
+
+    @classmethod
+    def from_variant(cls, variant: str, **overrides: Any) -> SAM:
+        """Build a variant with random weights; `overrides` are fields of `SAMConfig` or of the encoder's config."""
+        if variant not in VARIANTS:
+            raise ValueError(f"variant {variant!r} is unknown; use one of {', '.join(VARIANTS)}")
+        encoder = VARIANTS[variant]
+        of_model = {key: overrides.pop(key) for key in list(overrides) if key in SAMConfig.__dataclass_fields__}
+        of_model.setdefault("image_encoder", replace(encoder, **overrides) if overrides else encoder)
+        return cls.from_config(SAMConfig(**of_model))
+
+    @classmethod
+    def from_config(cls, config: SAMConfig | dict[str, Any]) -> SAM:
+        """Build the model that `config` describes, with random weights; a dictionary is read as `SAMConfig.to_dict`."""
+        if isinstance(config, dict):
+            config = SAMConfig.from_dict(config)
+        return cls(
+            build_image_encoder(config.image_encoder),
+            build_prompt_encoder(config),
+            build_mask_decoder(config),
+            config.pixel_mean,
+            config.pixel_std,
+            config.mask_threshold,
+            config.image_format,
+            config.preprocessing,
+        )
+
+    def save(self, path: str | Path, *, dtype: torch.dtype | None = None) -> None:
+        """Write weights and configuration as one safetensors file; `dtype` stores floating tensors in another precision.
+
+        `sam.load_sam(path)` answers identically (within the precision stored).
+        """
+        tensors = {
+            name: tensor.detach().to(dtype if dtype and tensor.is_floating_point() else tensor.dtype).contiguous()
+            for name, tensor in self.state_dict().items()
+        }
+        save_file(tensors, str(path), metadata={"format": "pt", "config": json.dumps(self.config.to_dict())})
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.pixel_mean.device
+
+    @property
+    def mask_threshold(self) -> float:
+        """Logits above this value are mask."""
+        return self.config.mask_threshold
+
+    @property
+    def image_format(self) -> str:
+        """Channel order the weights expect, RGB or BGR."""
+        return self.config.image_format
+
+    def weights_hash(self) -> str:
+        """SHA-256 (64 hex digits) over names, types, shapes and values of all weights; recomputed when they change."""
+        state = self.state_dict()
+        version = tuple((tensor.data_ptr(), tensor._version) for tensor in state.values())
+        if self._hash is None or self._hash[0] != version:
+            self._hash = (version, _digest(state))
+        return self._hash[1]
+
+    # --- pixels in, masks out -----------------------------------------------------------------------------------
+
+    def frame(self, original_hw: tuple[int, int]) -> ImageFrame:
+        """How a picture of this size lies in the model input."""
+        place = ImageFrame.stretch if self.config.preprocessing == "medsam" else ImageFrame.fit
+        return place(tuple(original_hw), self.config.image_encoder.input_hw)
+
+    def preprocess(self, image: Tensor) -> Tensor:
+        """Normalise a resized picture (..., 3, H, W), values 0-255 RGB, and pad it to the model input."""
+        if image.shape[-3] != 3:
+            raise ValueError(f"image has {image.shape[-3]} channels, 3 are needed")
+        if self.config.preprocessing == "medsam":
+            low, high = image.amin((-3, -2, -1), keepdim=True), image.amax((-3, -2, -1), keepdim=True)
+            image = (image - low) / (high - low).clamp(min=1e-8)
+        else:
+            image = (image.flip(-3) if self.image_format == "BGR" else image) - self.pixel_mean
+            image = image / self.pixel_std
+        return pad_tensor(image, self.config.image_encoder.input_hw)
+
+    def postprocess_masks(self, masks: Tensor, input_size: tuple[int, ...], original_size: tuple[int, ...]) -> Tensor:
+        """Low-resolution logits (B, M, h, w) -> logits at `original_size`; `input_size` is the resized, unpadded size."""
+        frame = ImageFrame(tuple(original_size), tuple(input_size), self.config.image_encoder.input_hw)
+        return masks_to_original(masks, frame)
+
+    def encode_image(self, image_bchw: Tensor) -> Tensor:
+        """Raw pictures (B, 3, H, W), 0-255 RGB -> embeddings (B, C, h, w)."""
+        frame = self.frame(tuple(image_bchw.shape[-2:]))
+        return self.image_encoder(self.preprocess(resize_tensor(image_bchw.to(self.device, torch.float32), frame)))
+
+    def decode(
+        self,
+        image_embeddings: Tensor,
+        points: tuple[Tensor, Tensor] | None = None,
+        boxes: Tensor | None = None,
+        masks: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Embeddings (I, C, h, w) and prompts in model pixels -> all tokens' logits (B, 1+M, 4h, 4w) and IoU (B, 1+M).
+
+        B prompts per call, a multiple of I; consecutive prompts belong to the same picture.
+        """
+        sparse, dense = self.prompt_encoder(points, boxes, masks)
+        pictures = image_embeddings.shape[0]
+        if sparse.shape[0] < pictures:  # no prompt at all: one empty prompt per picture
+            sparse, dense = sparse.expand(pictures, -1, -1), dense.expand(pictures, -1, -1, -1)
+        return self.mask_decoder.predict_masks(image_embeddings, self.prompt_encoder.get_dense_pe(), sparse, dense)
+
+    def forward(self, batch: Batch | list[Batch], multimask_output: bool | None = None) -> Batch | list[Batch]:
+        """Segment a batch, or Meta's list of pictures.
+
+        batch: `image` (B, 3, H, W) raw 0-255 RGB; any subset of prompts, coordinates in the image's pixels:
+        `points` = (coords (B, N, 2), labels (B, N)), `boxes` (B, N, 4) XYXY, `masks` (B, 1, h, w) low-resolution
+        logits; `original_size` (H, W) of the answer, the image's by default; `multimask_output`, True by default.
+        Returns `masks` (B, M, H, W) bool, `iou_predictions` (B, M), `low_res_logits` (B, M, h, w).
+
+        With a prompt axis - coords (B, P, N, 2), labels (B, P, N), boxes (B, P, N, 4), masks (B, P, 1, h, w) - every
+        answer gains that axis: (B, P, M, ...). Prompts that disagree about it raise `ValueError`.
+
+        A list of dictionaries with Meta's keys (`point_coords`, `point_labels`, `boxes` (B, 4), `mask_inputs`) is
+        answered by a list, as `segment_anything` does.
+        """
+        if isinstance(batch, dict):
+            return self._forward_batch(batch, multimask_output)
+        return [self._forward_record(record, multimask_output=bool(multimask_output)) for record in batch]
+
+    def _forward_batch(self, batch: Batch, multimask_output: bool | None) -> Batch:
+        image = _require_image(batch)
+        image_hw = tuple(image.shape[-2:])
+        prompts = Prompts.from_batch(batch, image.shape[0]).to_model(self.frame(image_hw), self.device)
+        logits, iou = self.decode(self.encode_image(image), prompts.points, prompts.boxes, prompts.masks)
+        if multimask_output is None:
+            multimask_output = batch.get("multimask_output", True)
+        chosen = slice(1, None) if multimask_output else slice(0, 1)
+        logits, iou = logits[:, chosen], iou[:, chosen]
+
+        resized_hw = self.frame(image_hw).resized_hw
+        masks = self.postprocess_masks(logits, resized_hw, batch.get("original_size") or image_hw) > self.mask_threshold
+        answer = {"masks": masks, "iou_predictions": iou, "low_res_logits": logits}
+        if prompts.per_image is None:
+            return answer
+        return {key: value.unflatten(0, (image.shape[0], prompts.per_image)) for key, value in answer.items()}
+
+    @torch.no_grad()
+    def _forward_record(self, record: Batch, *, multimask_output: bool) -> Batch:
+        """One record of Meta's list: image (3, H, W), already resized, prompts (B, ...) in its pixels."""
+        points = (record["point_coords"], record["point_labels"]) if "point_coords" in record else None
+        batch = {"image": record["image"][None], "original_size": record["original_size"]}
+        if points is not None:
+            batch["points"] = tuple(tensor[None] for tensor in points)
+        if record.get("boxes") is not None:
+            batch["boxes"] = record["boxes"][None, :, None]
+        if record.get("mask_inputs") is not None:
+            batch["masks"] = record["mask_inputs"][None]
+        answer = self._forward_batch(batch, multimask_output)
+        if len(batch) > 2:
+            answer = {key: value[0] for key, value in answer.items()}
+        return {**answer, "low_res_logits": answer["low_res_logits"]}
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The prompts of a batch, flattened to one prompt a row: picture 0's first, then picture 1's.
+
+    `points` coords (B*P, N, 2) and labels (B*P, N); `boxes` (B*P, N, 4); `masks` (B*P, 1, h, w);
+    `per_image` is P, or None where the caller gave no prompt axis.
+    """
+
+    points: tuple[Tensor, Tensor] | None
+    boxes: Tensor | None
+    masks: Tensor | None
+    per_image: int | None
+
+    @classmethod
+    def from_batch(cls, batch: Batch, images: int) -> Prompts:
+        """Read the prompt keys of a batch of `images` pictures; `ValueError` names shapes that do not fit together."""
+        coords, labels = batch.get("points") or (None, None)
+        boxes, masks = batch.get("boxes"), batch.get("masks")
+        if boxes is not None and boxes.ndim == 2:
+            boxes = boxes[:, None]
+        given = {"points": (coords, 3), "labels": (labels, 2), "boxes": (boxes, 3), "masks": (masks, 4)}
+        given = {name: pair for name, pair in given.items() if pair[0] is not None}
+        axes = {name: _prompt_axis(name, tensor, plain_ndim, images) for name, (tensor, plain_ndim) in given.items()}
+        if len(set(axes.values())) > 1:
+            raise ValueError(f"prompts disagree about the prompt axis (B, P, ...): P is {axes}")
+        per_image = next(iter(axes.values()), None)
+        if per_image is not None:
+            coords, labels, boxes, masks = (
+                None if tensor is None else tensor.flatten(0, 1) for tensor in (coords, labels, boxes, masks)
+            )
+        if coords is not None and coords.shape[:-1] != labels.shape:
+            raise ValueError(f"labels {tuple(labels.shape)} must have one entry per point of coords {tuple(coords.shape)}")
+        return cls(None if coords is None else (coords, labels), boxes, masks, per_image)
+
+    def to_model(self, frame: ImageFrame, device: torch.device) -> Prompts:
+        """Scale coordinates from the picture's pixels to the model's, as float32 on `device`."""
+        scale = torch.tensor(frame.scale_xy, dtype=torch.float32, device=device)
+
+        def move(tensor: Tensor) -> Tensor:
+            return tensor.to(device, torch.float32)
+
+        return Prompts(
+            points=self.points and (move(self.points[0]) * scale, self.points[1].to(device)),
+            boxes=None if self.boxes is None else move(self.boxes) * scale.repeat(2),
+            masks=None if self.masks is None else move(self.masks),
+            per_image=self.per_image,
+        )
+
+
+def build_image_encoder(config: EncoderConfig) -> nn.Module:
+    """The encoder that `config` describes, with random weights."""
+    values = {f.name: getattr(config, f.name) for f in fields(config)}
+    return _ENCODERS[type(config)](**values)
+
+
+def build_prompt_encoder(config: SAMConfig) -> PromptEncoder:
+    """The prompt encoder for `config`'s embedding grid and input size."""
+    encoder = config.image_encoder
+    return PromptEncoder(encoder.out_chans, encoder.grid_hw, encoder.input_hw, config.mask_decoder.mask_in_chans)
+
+
+def build_mask_decoder(config: SAMConfig) -> MaskDecoder:
+    """The mask decoder with its two-way transformer."""
+    decoder, width = config.mask_decoder, config.image_encoder.out_chans
+    return MaskDecoder(
+        width,
+        TwoWayTransformer(decoder.depth, width, decoder.num_heads, decoder.mlp_dim),
+        decoder.num_multimask_outputs,
+        decoder.iou_head_depth,
+        decoder.iou_head_hidden_dim,
+    )
+
+
+def _require_image(batch: Batch) -> Tensor:
+    image = batch.get("image")
+    if not isinstance(image, Tensor) or image.ndim != 4 or image.shape[1] != 3:
+        found = f"shape {tuple(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
+        raise ValueError(f"batch['image'] must be a tensor (B, 3, H, W) with RGB values 0-255, got {found}")
+    return image
+
+
+def _prompt_axis(name: str, tensor: Tensor, plain_ndim: int, images: int) -> int | None:
+    """P of a (B, P, ...) prompt, None without that axis."""
+    if tensor.ndim not in (plain_ndim, plain_ndim + 1) or tensor.shape[0] != images:
+        raise ValueError(
+            f"{name} has shape {tuple(tensor.shape)}; expected {plain_ndim} axes, or {plain_ndim + 1} with a prompt axis, "
+            f"and {images} pictures first"
+        )
+    return tensor.shape[1] if tensor.ndim == plain_ndim + 1 else None
+
+
+def _digest(state: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
