@@ -65,7 +65,9 @@ export function createDecoderClient({ open, onStatus, onAnswer, onPictureGone, n
   let refused = [];
   /** @type {Promise<Backend> | null} */
   let opening = null;
-  /** @type {number | null} key of the picture that the current backend holds */
+  /** @type {Backend | null} */
+  let inUse = null;
+  /** @type {number | null} key of the picture that the backend in use holds */
   let prepared = null;
   /** @type {PictureForDecoder | null} */
   let picture = null;
@@ -100,6 +102,7 @@ export function createDecoderClient({ open, onStatus, onAnswer, onPictureGone, n
       try {
         const backend = await open(tier, report);
         if (ladder !== candidates) throw disposed(backend);
+        inUse = backend;
         onStatus({ status: 'ready', tier, threads: backend.threads, precision: backend.precision, refused });
         return backend;
       } catch (error) {
@@ -118,8 +121,6 @@ export function createDecoderClient({ open, onStatus, onAnswer, onPictureGone, n
   function refuse(tier, error) {
     candidates.splice(candidates.indexOf(tier), 1);
     refused = [...refused, { tier, reason: reasonOf(error) }];
-    opening = null;
-    prepared = null;
   }
 
   /** @param {Question} question */
@@ -146,9 +147,9 @@ export function createDecoderClient({ open, onStatus, onAnswer, onPictureGone, n
         return await backend.decode(question.picture, question.prompts);
       } catch (error) {
         if (error instanceof PictureGoneError) throw error;
-        if (!candidates.includes(backend.tier)) continue;
-        backend.dispose();
+        if (backend !== inUse) continue;
         refuse(backend.tier, error);
+        letGo();
       }
     }
     return null;
@@ -164,10 +165,16 @@ export function createDecoderClient({ open, onStatus, onAnswer, onPictureGone, n
     prepared = wanted.key;
   }
 
-  function dispose() {
-    opening?.then((backend) => backend.dispose()).catch(ignoreExhausted);
+  /** The next question opens a backend anew. */
+  function letGo() {
+    inUse?.dispose();
+    inUse = null;
     opening = null;
     prepared = null;
+  }
+
+  function dispose() {
+    letGo();
     candidates = [];
   }
 

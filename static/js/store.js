@@ -2,10 +2,10 @@
 /** The page's only state: one immutable value, its subscribers, and the questions asked of it. */
 
 /** @import { GalleryItem, ImageRecord, ModelInfo } from './api.js' */
-/** @import { Box, Frame, Point, Size } from './geometry.js' */
+/** @import { Box, Frame, Point, Size, View } from './geometry.js' */
 /** @import { Label, Prompts } from './prompts.js' */
 /** @import { Refusal, Tier } from './tiers.js' */
-import { createFrame } from './geometry.js';
+import { createFrame, fitView } from './geometry.js';
 import { NO_PROMPTS, isEmpty, samePrompts, withBox, withClick } from './prompts.js';
 
 /** @typedef {{title: string, detail: string}} Problem what went wrong, in the user's words */
@@ -59,6 +59,7 @@ import { NO_PROMPTS, isEmpty, samePrompts, withBox, withClick } from './prompts.
  * @property {Service} service
  * @property {Decoder} decoder
  * @property {readonly GalleryItem[]} gallery
+ * @property {Size} stage drawing area in CSS pixels
  * @property {Picture | null} picture
  * @property {readonly Prompts[]} history every committed step, oldest first
  * @property {Label} label what a plain click adds
@@ -71,11 +72,14 @@ import { NO_PROMPTS, isEmpty, samePrompts, withBox, withClick } from './prompts.
 
 /** @template T @typedef {{get: () => T, set: (next: T) => void, patch: (part: Partial<T>) => void, subscribe: (listener: (state: T) => void) => () => void}} Store */
 
+const LARGEST_VIEW = 2048;
+
 /** @type {State} */
 export const INITIAL_STATE = {
   service: { status: 'loading' },
   decoder: { status: 'loading', tier: null, progress: null, refused: [] },
   gallery: [],
+  stage: { width: 0, height: 0 },
   picture: null,
   history: [],
   label: 1,
@@ -174,6 +178,17 @@ export function pictureFrame({ picture, service }) {
   if (!picture?.record || service.status !== 'ready') return null;
   const { width, height, resized_width, resized_height } = picture.record;
   return createFrame({ width, height }, { width: resized_width, height: resized_height }, service.info.prompt_frame);
+}
+
+/**
+ * Where the picture lies on the stage; tiny pictures are not blown up beyond recognition.
+ * @param {State} state
+ * @returns {View | null}
+ */
+export function pictureView({ picture, stage }) {
+  const size = picture && pictureSize(picture);
+  if (!size || stage.width < 1 || stage.height < 1) return null;
+  return fitView(size, stage, Math.max(1, LARGEST_VIEW / Math.max(size.width, size.height)));
 }
 
 /**

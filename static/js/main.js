@@ -1,0 +1,83 @@
+// @ts-check
+/** Wires the page: the store, the actions, the decoder and everything that draws. The only module that does. */
+
+/** @import { Actions } from './actions.js' */
+/** @import { Tier } from './tiers.js' */
+import { createActions } from './actions.js';
+import { createApi } from './api.js';
+import { exposeDebug } from './debug.js';
+import { createServerBackend, openWorkerBackend } from './decoder-backends.js';
+import { createDecoderClient } from './decoder-client.js';
+import { byId } from './dom.js';
+import { acceptDrops, acceptFiles, acceptPastes } from './intake.js';
+import { drawMarks } from './overlay.js';
+import { mountPanel } from './panel.js';
+import { samePrompts } from './prompts.js';
+import { createRenderer } from './renderer.js';
+import { mountStartScreen } from './start-screen.js';
+import { INITIAL_STATE, activePrompts, createStore, watch } from './store.js';
+import { chooseDecoder, forcedTier, readEnvironment, surveyTiers, threadsFor } from './tiers.js';
+import { usePromptTool } from './tools/prompt-tool.js';
+import { useShortcuts } from './tools/shortcuts.js';
+
+const TINT = [0.29, 0.45, 1];
+
+const store = createStore(INITIAL_STATE);
+const api = createApi();
+const environment = readEnvironment();
+const decoder = createDecoderClient({
+  open: openBackend,
+  onStatus: (status) => actions.decoderChanged(status),
+  onAnswer: (answer) => actions.maskArrived(answer),
+  onPictureGone: (key) => actions.pictureGone(key),
+});
+/** @type {Actions} */
+const actions = createActions({
+  store,
+  api,
+  decoder,
+  survey: async () => surveyTiers(await environment, forcedTier(location.search)),
+});
+
+const stage = byId('stage', HTMLElement);
+const marks = /** @type {SVGSVGElement} */ (byId('marks', SVGElement));
+const renderer = createRenderer(byId('canvas', HTMLCanvasElement), {
+  force2d: new URLSearchParams(location.search).get('renderer') === '2d',
+  still: matchMedia('(prefers-reduced-motion: reduce)').matches,
+  tint: TINT,
+});
+
+mountStartScreen(store, actions);
+mountPanel(store, actions);
+watch(store, (state) => state, renderer.show);
+watch(store, (state) => state, (state) => drawMarks(marks, state));
+watch(store, activePrompts, decoder.ask, samePrompts);
+
+usePromptTool(stage, store, actions);
+useShortcuts(document, actions);
+acceptFiles(byId('choose-file', HTMLButtonElement), byId('file', HTMLInputElement), actions.openPicture);
+acceptDrops(document, actions.openPicture);
+acceptPastes(document, actions.openPicture);
+new ResizeObserver(([{ contentRect }]) => actions.resizeStage({ width: contentRect.width, height: contentRect.height })).observe(stage);
+
+exposeDebug(store, { renderer: renderer.kind, stage });
+actions.start();
+
+/**
+ * @param {Tier} tier
+ * @param {(share: number | null) => void} onShare
+ */
+async function openBackend(tier, onShare) {
+  if (tier === 'server') return createServerBackend(api);
+  const { service } = store.get();
+  if (service.status !== 'ready') throw new Error('The server has not yet told which decoders it has.');
+  const found = await environment;
+  return openWorkerBackend({
+    spawn: () => new Worker(new URL('./decoder.worker.js', import.meta.url), { type: 'module' }),
+    tier,
+    threads: threadsFor(tier, found),
+    suspending: found.suspending,
+    decoder: chooseDecoder(tier, service.info.decoders),
+    onShare,
+  });
+}

@@ -1,0 +1,147 @@
+// @ts-check
+/** A picture's way from a file to an embedding: read here, uploaded, encoded there, downloaded. */
+
+/** @import { Api, EncodeProgress, ImageRecord, ModelInfo } from './api.js' */
+/** @import { Size } from './geometry.js' */
+/** @import { Embedding } from './protocol.js' */
+/** @import { Picture } from './store.js' */
+import { ApiError } from './api.js';
+import { parseEmbedding } from './protocol.js';
+
+/** @typedef {{record: ImageRecord, embedding: Embedding | null}} Loaded */
+/** @typedef {(part: Partial<Picture>) => void} Report */
+/** @typedef {{api: Api, info: ModelInfo, wantsEmbedding: () => boolean, signal: AbortSignal, report: Report}} Context */
+
+const MAX_SHOWN_SIDE = 4096;
+const ATTEMPTS = 2;
+const LINGER_MS = 2000;
+
+/** The browser cannot show this file. */
+export class UnreadablePictureError extends Error {
+  name = 'UnreadablePictureError';
+}
+
+/**
+ * @param {Blob} blob
+ * @param {Context} context
+ * @returns {Promise<Loaded>}
+ */
+export async function loadPicture(blob, context) {
+  context.report({ phase: { status: 'reading' } });
+  context.report(await readBitmap(blob));
+  context.signal.throwIfAborted();
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await sendAndFetch(blob, context);
+    } catch (error) {
+      const evicted = error instanceof ApiError && error.status === 404;
+      if (!evicted || attempt === ATTEMPTS) throw error;
+    }
+  }
+}
+
+/**
+ * Pixels for the stage, upright, never larger than a texture may be.
+ * @param {Blob} blob
+ * @returns {Promise<{size: Size, bitmap: ImageBitmap}>}
+ */
+async function readBitmap(blob) {
+  const size = await probeSize(blob);
+  const scale = Math.min(1, MAX_SHOWN_SIDE / Math.max(size.width, size.height));
+  /** @type {ImageBitmapOptions} */
+  const options = { imageOrientation: 'from-image', premultiplyAlpha: 'premultiply' };
+  if (scale < 1) {
+    options.resizeWidth = Math.max(1, Math.round(size.width * scale));
+    options.resizeHeight = Math.max(1, Math.round(size.height * scale));
+    options.resizeQuality = 'medium';
+  }
+  const bitmap = await createImageBitmap(blob, options).catch(() => {
+    throw new UnreadablePictureError(unreadable(blob));
+  });
+  return { size, bitmap };
+}
+
+/**
+ * The upright size, from an image element: it reads the header without decoding every pixel.
+ * @param {Blob} blob
+ * @returns {Promise<Size>}
+ */
+async function probeSize(blob) {
+  const url = URL.createObjectURL(blob);
+  try {
+    const image = new Image();
+    await new Promise((resolve, reject) => {
+      image.onload = resolve;
+      image.onerror = () => reject(new UnreadablePictureError(unreadable(blob)));
+      image.src = url;
+    });
+    return { width: image.naturalWidth, height: image.naturalHeight };
+  } finally {
+    URL.revokeObjectURL(url);
+  }
+}
+
+/**
+ * @param {Blob} blob
+ * @param {Context} context
+ * @returns {Promise<Loaded>}
+ */
+async function sendAndFetch(blob, { api, info, wantsEmbedding, signal, report }) {
+  report({ phase: { status: 'uploading', progress: 0 } });
+  const onUploadShare = (/** @type {number | null} */ progress) => report({ phase: { status: 'uploading', progress } });
+  const record = await api.uploadImage(blob, { signal, onShare: onUploadShare });
+  requireSameModel(record, info);
+  report({ record, phase: { status: 'encoding', progress: null, ahead: 0 } });
+
+  const stream = new AbortController();
+  signal.addEventListener('abort', () => stream.abort(signal.reason), { once: true });
+  let arriving = false;
+  const onProgress = (/** @type {EncodeProgress} */ progress) => {
+    if (!arriving) report({ phase: { status: 'encoding', ...encodeShare(progress) } });
+  };
+  const encoded = api
+    .watchEncode(record.events_url, { signal: stream.signal, onProgress })
+    .then((encodeSeconds) => report({ encodeSeconds }));
+  if (!wantsEmbedding()) {
+    await encoded;
+    return { record, embedding: null };
+  }
+  const onShare = (/** @type {number | null} */ progress) => {
+    arriving = true;
+    report({ phase: { status: 'downloading', progress } });
+  };
+  try {
+    const body = api.embedding(record.embedding_url, { signal, onShare });
+    const buffer = await Promise.race([body, encoded.then(() => body)]);
+    return { record, embedding: parseEmbedding(buffer, { weightsHash: info.model.weights_hash, imageId: record.id }) };
+  } finally {
+    encoded.catch(() => {});
+    setTimeout(() => stream.abort(), LINGER_MS);
+  }
+}
+
+/**
+ * @param {EncodeProgress} progress
+ * @returns {{progress: number | null, ahead: number}}
+ */
+function encodeShare(progress) {
+  if ('ahead' in progress) return { progress: null, ahead: progress.ahead };
+  const { elapsed, expected } = progress;
+  return { progress: expected ? Math.min(0.97, elapsed / expected) : null, ahead: 0 };
+}
+
+/**
+ * @param {ImageRecord & {model?: {weights_hash: string}}} record
+ * @param {ModelInfo} info
+ */
+function requireSameModel({ model }, info) {
+  if (model && model.weights_hash !== info.model.weights_hash) {
+    throw new ApiError(409, 'The server now runs another model', 'Reload the page to load its decoder.');
+  }
+}
+
+/** @param {Blob} blob */
+function unreadable({ type }) {
+  const kind = type.startsWith('image/') ? `${type.slice('image/'.length).toUpperCase()} pictures` : 'this file as a picture';
+  return `Your browser cannot show ${kind}. Save it as JPEG, PNG or WebP and try again.`;
+}

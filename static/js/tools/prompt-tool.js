@@ -1,0 +1,91 @@
+// @ts-check
+/** The tool that asks the model: hover previews, a tap adds a point, a drag draws a box, keys do the same. */
+
+/** @import { Actions } from '../actions.js' */
+/** @import { Point } from '../geometry.js' */
+/** @import { State, Store } from '../store.js' */
+import { boxBetween, isInside, pixelAt, stageToPicture } from '../geometry.js';
+import { pictureSize, pictureView } from '../store.js';
+import { attachGestures } from './gestures.js';
+
+const STEP = 0.01;
+const LARGE_STEP = 0.08;
+/** @type {Record<string, Point>} */
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+/**
+ * @param {HTMLElement} stage
+ * @param {Store<State>} store
+ * @param {Actions} actions
+ * @returns {() => void} put the tool away
+ */
+export function usePromptTool(stage, store, actions) {
+  const detach = attachGestures(stage, {
+    hover: (at) => actions.hover(at && pixelUnder(at)),
+    tap(at, opposite) {
+      const pixel = pixelUnder(at);
+      if (pixel) actions.click(pixel, opposite);
+    },
+    drag: (from, to) => actions.draftBox(boxOf(from, to)),
+    drop(from, to) {
+      const box = boxOf(from, to);
+      if (box) actions.keepBox(box);
+      else actions.draftBox(null);
+    },
+    cancel: () => actions.draftBox(null),
+  });
+  stage.addEventListener('keydown', onKey);
+
+  /** The ready picture's size and place. */
+  function target() {
+    const state = store.get();
+    const view = pictureView(state);
+    const size = state.picture && pictureSize(state.picture);
+    return view && size && state.picture?.phase.status === 'ready' ? { view, size } : null;
+  }
+
+  /** @param {Point} at @returns {Point | null} */
+  function pixelUnder(at) {
+    const ready = target();
+    const point = ready && stageToPicture(ready.view, ready.size, at);
+    return point && isInside(ready.size, point) ? pixelAt(ready.size, point) : null;
+  }
+
+  /** @param {Point} from @param {Point} to */
+  function boxOf(from, to) {
+    const ready = target();
+    if (!ready) return null;
+    const [a, b] = [from, to].map((at) => stageToPicture(ready.view, ready.size, at));
+    const box = boxBetween(ready.size, a, b);
+    return box[2] > box[0] && box[3] > box[1] ? box : null;
+  }
+
+  /** @param {KeyboardEvent} event */
+  function onKey(event) {
+    const ready = target();
+    if (!ready || event.target !== stage || event.ctrlKey || event.metaKey || event.altKey) return;
+    const { size } = ready;
+    const at = store.get().hover ?? pixelAt(size, [size.width / 2, size.height / 2]);
+    const arrow = ARROWS[event.key];
+    if (arrow) actions.hover(moved(at, arrow, size, event.shiftKey ? LARGE_STEP : STEP));
+    else if (event.key === 'Enter' || event.key === ' ') actions.click(at, event.shiftKey);
+    else return;
+    event.preventDefault();
+  }
+
+  return () => {
+    detach();
+    stage.removeEventListener('keydown', onKey);
+  };
+}
+
+/**
+ * @param {Point} at
+ * @param {Point} arrow
+ * @param {import('../geometry.js').Size} size
+ * @param {number} share of the longer side
+ */
+function moved([x, y], [dx, dy], size, share) {
+  const step = Math.max(1, Math.round(Math.max(size.width, size.height) * share));
+  return pixelAt(size, [x + dx * step, y + dy * step]);
+}
