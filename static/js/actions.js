@@ -55,8 +55,9 @@ export function createActions({ store, api, decoder, survey }) {
   async function loadService() {
     change({ service: { status: 'loading' } });
     try {
-      change({ service: { status: 'ready', info: await api.model() } });
-      await decoder.start(await survey());
+      const [info, found] = await Promise.all([api.model(), survey()]);
+      change({ service: { status: 'ready', info } });
+      await decoder.start(found);
     } catch (error) {
       change({ service: { status: 'failed', problem: problemOf(error) } });
     }

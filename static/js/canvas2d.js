@@ -91,7 +91,7 @@ function shadeLayer(layer, logits, frame, { view, threshold, look, ratio }) {
 function shadePixel(pixels, at, edge, { tint, kept }, width) {
   const inside = clamp(edge + 0.5, 0, 1);
   const line = clamp(width / 2 + 0.5 - Math.abs(edge), 0, 1);
-  const fill = inside * (0.42 - 0.2 * kept);
+  const fill = inside * (0.42 - 0.36 * kept);
   const dim = (1 - inside) * 0.6 * kept;
   const under = fill + dim;
   const alpha = line + under * (1 - line);

@@ -59,10 +59,10 @@ vec3 withMask(vec3 base) {
   float edge = distanceToEdge();
   float inside = clamp(edge + 0.5, 0.0, 1.0);
   float line = clamp(uLine * 0.5 + 0.5 - abs(edge), 0.0, 1.0);
-  float halo = exp2(-abs(edge) / (uLine * 2.0));
+  float rim = clamp(uLine * 1.2 + 0.5 - abs(edge), 0.0, 1.0);
   vec3 outside = mix(base, vec3(dot(base, vec3(0.299, 0.587, 0.114))), 0.55 * uKept) * (1.0 - 0.5 * uKept);
-  vec3 filled = mix(base, uTint, 0.42 - 0.2 * uKept);
-  vec3 shaded = mix(outside * (1.0 - 0.3 * halo), filled, inside);
+  vec3 filled = mix(base, uTint, 0.42 - 0.36 * uKept);
+  vec3 shaded = mix(outside * (1.0 - 0.3 * rim), filled, inside);
   return mix(shaded, vec3(1.0), line);
 }
 

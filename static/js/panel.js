@@ -8,6 +8,12 @@ import { byId, create, find, setText } from './dom.js';
 import { committedPrompts, isKept, pictureSize, pictureView, quantile, watch } from './store.js';
 import { TIERS, TIER_NAMES } from './tiers.js';
 
+const CAN_HOVER = matchMedia('(hover: hover)').matches;
+const FIRST_HINT = CAN_HOVER
+  ? 'Move over the picture. Click to keep a mask, drag to draw a box.'
+  : 'Tap to keep a mask, drag to draw a box.';
+const NEXT_HINT = CAN_HOVER ? ' Right-click or Shift-click takes away.' : '';
+
 /**
  * @param {Store<State>} store
  * @param {Actions} actions
@@ -179,6 +185,7 @@ function usedText(decoder) {
 function tierText(decoder) {
   if (decoder.status === 'failed') return 'No decoder';
   if (decoder.status === 'ready') return decoder.threads > 1 ? `WebAssembly, ${threadsText(decoder.threads)}` : TIER_NAMES[decoder.tier];
+  if (decoder.progress === 1) return 'Starting decoder';
   const share = decoder.progress === null ? '' : ` ${Math.round(decoder.progress * 100)} %`;
   return `Loading decoder${share}`;
 }
@@ -198,7 +205,7 @@ function statusText(state) {
   if (status !== 'ready') return phaseText(picture.phase, 'brief');
   if (decoder.status === 'failed') return `${decoder.problem.title}: ${decoder.problem.detail}`;
   if (decoder.status === 'loading') return 'The picture is ready. The decoder is still loading.';
-  if (history.length === 0) return 'Move over the picture. Click to keep a mask, drag to draw a box.';
+  if (history.length === 0) return FIRST_HINT;
   return keptText(state);
 }
 
@@ -207,7 +214,7 @@ function keptText(state) {
   const { clicks, box } = committedPrompts(state);
   const parts = [count(clicks.length, 'point'), box ? '1 box' : ''].filter(Boolean).join(', ');
   const quality = isKept(state) && state.mask ? `, predicted quality ${Math.round(Math.min(1, Math.max(0, state.mask.iou)) * 100)} %` : '';
-  const hint = clicks.length < 3 ? ' Right-click or Shift-click takes away.' : '';
+  const hint = clicks.length < 3 ? NEXT_HINT : '';
   return `${parts}${quality}.${hint}`;
 }
 
@@ -223,9 +230,9 @@ function phaseText(phase, form = 'full') {
     case 'uploading':
       return `Sending the picture…${share}`;
     case 'encoding':
-      return phase.ahead > 0 ? `Waiting: ${count(phase.ahead, 'picture')} ahead` : `Reading the picture…${share}`;
+      return phase.ahead > 0 ? `Waiting: ${count(phase.ahead, 'picture')} ahead` : `Encoding the picture…${share}`;
     case 'downloading':
-      return `Fetching what the model saw…${share}`;
+      return `Fetching the result…${share}`;
     default:
       return '';
   }

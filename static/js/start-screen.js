@@ -44,7 +44,7 @@ function galleryCard(item, actions) {
 
 /** @param {ModelInfo} info */
 function limitsText({ limits }) {
-  const megabytes = Math.floor(limits.max_bytes / 2 ** 20);
+  const megabytes = Math.floor(limits.max_bytes / 1e6);
   const megapixels = Math.floor(limits.max_pixels / 1e6);
   return `JPEG, PNG, WebP and what else your browser shows; up to ${megabytes} MB and ${megapixels} megapixels`;
 }
