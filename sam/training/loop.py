@@ -100,6 +100,7 @@ def fit(
     *,
     dtype: torch.dtype | None = None,
     compiled: bool = False,
+    checkpoint_every: int = 200,
 ) -> Iterator[Metrics]:
     """Train `model` (this project's tiny encoder) and yield metrics; `folder` keeps the checkpoint and `metrics.jsonl`.
 
@@ -116,7 +117,7 @@ def fit(
         for step, batch in _prefetch(records, recipe, run.step):
             metrics = run.train_step(batch, dtype)
             log.write(json.dumps(asdict(metrics)) + "\n")
-            if step % 200 == 199 or step + 1 == recipe.steps:
+            if (step + 1) % checkpoint_every == 0 or step + 1 == recipe.steps:
                 log.flush()
                 run.save(checkpoint)
                 run.averaged(model).save(folder / "model.safetensors")
