@@ -126,7 +126,7 @@ class Attention(nn.Module):
         q_grid = q.unflatten(2, (h, w))  # (B, heads, h, w, head_dim)
         by_row = torch.einsum("bnhwc,hkc->bnhwk", q_grid, relative_positions(h, self.rel_pos_h))
         by_column = torch.einsum("bnhwc,wkc->bnhwk", q_grid, relative_positions(w, self.rel_pos_w))
-        return (by_row.unsqueeze(-1) + by_column.unsqueeze(-2)).view(*q.shape[:3], h * w)
+        return (by_row.unsqueeze(-1) + by_column.unsqueeze(-2)).reshape(*q.shape[:3], h * w)
 
 
 def relative_positions(span: int, rel_pos: Tensor) -> Tensor:

@@ -100,4 +100,4 @@ def masks_to_original(low_res_logits: Tensor, frame: ImageFrame) -> Tensor:
 
 def image_to_tensor(image_hwc: np.ndarray) -> Tensor:
     """A uint8 H,W,3 array as a float32 1,3,H,W tensor, values 0-255."""
-    return torch.from_numpy(np.ascontiguousarray(image_hwc)).permute(2, 0, 1)[None].float()
+    return torch.from_numpy(np.array(image_hwc, order="C")).permute(2, 0, 1)[None].float()

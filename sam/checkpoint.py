@@ -1,0 +1,408 @@
+"""`load_sam`, the only door for weights: whatever published file it is given, it returns a model in eval mode.
+
+Reading (safetensors, or a pickle of plain tensors), renaming (to Meta's names) and inferring the configuration are
+separate steps on plain dictionaries. Loading is strict, and no code in a file is ever run.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import pickle
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from .config import (
+    VARIANTS,
+    DecoderConfig,
+    EncoderConfig,
+    Preprocessing,
+    SAMConfig,
+    TinyConfig,
+    TinyViTConfig,
+    ViTConfig,
+)
+from .model import SAM
+
+State = dict[str, Tensor]
+
+WEIGHTS_FOLDER = Path(__file__).parent / "weights"
+EMBEDDED = {"tiny": WEIGHTS_FOLDER / "tiny.safetensors"}
+"""Models that come with the package, by name."""
+
+FOLDER_FILES = ("model.safetensors", "pytorch_model.bin")
+BUNDLE_KEYS = ("model", "state_dict")
+PREFIXES = ("module.", "model.", "sam.")
+NAMED_KEYS = 3
+"""How many keys of each kind an error names."""
+
+
+class CheckpointError(ValueError):
+    """A file that cannot be loaded; the message names the file and the first few keys at fault."""
+
+
+class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
+    """There is no such file, and no embedded model of that name."""
+
+    __str__ = ValueError.__str__  # OSError would quote the message as a file name
+
+
+def load_sam(
+    source: str | Path,
+    *,
+    device: str | torch.device = "cpu",
+    variant: str | SAMConfig | None = None,
+    preprocessing: Preprocessing | None = None,
+) -> SAM:
+    """Load a model, float32 and in eval mode.
+
+    source: the name of an embedded model (`tiny`), a file, or a Hugging Face folder. Read are Meta's and MobileSAM's
+    `.pth`, Hugging Face `SamModel` weights, and what `SAM.save` writes; bundles (`{"model": ...}`) and common
+    prefixes are unwrapped. variant: refuse anything but this one, a name in `VARIANTS` or `medsam`; a `SAMConfig`
+    says what no tensor tells (the decoder's num_heads is taken as 8). Without it the configuration comes from the
+    file or is inferred from its tensors. preprocessing: `medsam` for MedSAM, whose weights look like vit_b's.
+    Raises `CheckpointError`.
+    """
+    checkpoint = read_checkpoint(_locate(source))
+    try:
+        config = _choose_config(checkpoint, variant)
+    except (KeyError, IndexError) as error:
+        raise CheckpointError(f"{checkpoint.path}: not the weights of a SAM; {_missing(error)}") from error
+    except ValueError as error:
+        raise CheckpointError(f"{checkpoint.path}: {error}") from error
+    if preprocessing is not None:
+        config = replace(config, preprocessing=preprocessing)
+    model = SAM.from_config(config)
+    try:
+        model.load_state_dict(checkpoint.state)
+    except RuntimeError as error:
+        raise CheckpointError(f"{checkpoint.path}: {_blame(checkpoint.state, config)}") from error
+    return model.to(device).eval()
+
+
+def build_variant(variant: str, checkpoint: str | Path | None = None) -> SAM:
+    """Build a variant as `segment_anything` does, in eval mode: with random weights, or strictly with a file's."""
+    if checkpoint is not None:
+        return load_sam(checkpoint, variant=variant)
+    return SAM.from_config(_variant_config(variant)).eval()
+
+
+sam_model_registry: dict[str, Callable[..., SAM]] = {
+    "default": partial(build_variant, "vit_h"),
+    **{name: partial(build_variant, name) for name in (*VARIANTS, "medsam")},
+}
+"""Meta's registry: `sam_model_registry["vit_b"](checkpoint=None)`, strict to that variant."""
+
+build_sam = build_sam_vit_h = sam_model_registry["vit_h"]
+build_sam_vit_l = sam_model_registry["vit_l"]
+build_sam_vit_b = sam_model_registry["vit_b"]
+
+
+# --- reading ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The content of a file: tensors under Meta's names, and what the file or its neighbours say about the model."""
+
+    path: Path
+    state: State
+    config: SAMConfig | None = None
+    decoder_heads: int = DecoderConfig.num_heads
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a weights file without running code in it; `CheckpointError` says what is wrong with it."""
+    try:
+        state, metadata = _read_safetensors(path) if _is_safetensors(path) else (_read_pickle(path), {})
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error})") from error
+    if any(key.startswith("vision_encoder.") for key in state):
+        return Checkpoint(path, rename_hugging_face(state), decoder_heads=_hugging_face_heads(path))
+    config = _read_config(path, metadata["config"]) if "config" in metadata else None
+    return Checkpoint(path, state, config)
+
+
+def _locate(source: str | Path) -> Path:
+    path = EMBEDDED.get(source) if isinstance(source, str) else None
+    if path is not None and not path.exists():
+        raise CheckpointNotFoundError(f"{source}: the embedded weights {path} are missing; reinstall, or give a file")
+    path = path or Path(source).expanduser()
+    if path.is_dir():
+        files = [path / name for name in FOLDER_FILES if (path / name).exists()]
+        if not files:
+            raise CheckpointNotFoundError(f"{path}: the folder holds none of {', '.join(FOLDER_FILES)}")
+        return files[0]
+    if not path.exists():
+        raise CheckpointNotFoundError(f"{source}: no such file, and no embedded model of that name ({_list(EMBEDDED)})")
+    return path
+
+
+def _is_safetensors(path: Path) -> bool:
+    """A safetensors file starts with eight bytes of length and a JSON object."""
+    with path.open("rb") as file:
+        return file.read(9)[8:] == b"{"
+
+
+def _read_safetensors(path: Path) -> tuple[State, dict[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - the handle is no mapping
+            return _strip_prefixes(state), file.metadata() or {}
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: a damaged or truncated safetensors file ({error})") from error
+
+
+def _read_pickle(path: Path) -> State:
+    try:
+        data = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        has_code = "Unsupported" in str(error)
+        found = "holds pickled objects or code, which are never loaded" if has_code else "not a checkpoint"
+        raise CheckpointError(f"{path}: {found}") from error
+    except (RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
+        raise CheckpointError(f"{path}: not a checkpoint, or a truncated one ({_first_line(error)})") from error
+    for key in BUNDLE_KEYS:
+        if isinstance(data, dict) and isinstance(data.get(key), dict):
+            data = data[key]
+    if not isinstance(data, dict) or not data:
+        raise CheckpointError(f"{path}: holds {type(data).__name__}, not a dictionary of tensors")
+    others = [f"{key} ({type(value).__name__})" for key, value in data.items() if not isinstance(value, Tensor)]
+    if others:
+        raise CheckpointError(f"{path}: not only tensors: {_list(others)}")
+    return _strip_prefixes(data)
+
+
+def _strip_prefixes(state: State) -> State:
+    """Remove the prefixes that wrappers put before every key."""
+    for prefix in PREFIXES * 2:
+        if state and all(key.startswith(prefix) for key in state):
+            state = {key.removeprefix(prefix): tensor for key, tensor in state.items()}
+    return state
+
+
+def _read_config(path: Path, text: str) -> SAMConfig:
+    try:
+        return SAMConfig.from_dict(json.loads(text))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path}: its configuration is not valid: {error}") from error
+
+
+# --- Hugging Face names -----------------------------------------------------------------------------------------
+
+HUGGING_FACE_NAMES = (
+    (r"^(shared_image_embedding|prompt_encoder\.shared_embedding)\.positional_embedding$",
+     "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"),
+    (r"^vision_encoder\.patch_embed\.projection\.", "image_encoder.patch_embed.proj."),
+    (r"^vision_encoder\.layers\.", "image_encoder.blocks."),
+    (r"^vision_encoder\.neck\.conv1\.", "image_encoder.neck.0."),
+    (r"^vision_encoder\.neck\.layer_norm1\.", "image_encoder.neck.1."),
+    (r"^vision_encoder\.neck\.conv2\.", "image_encoder.neck.2."),
+    (r"^vision_encoder\.neck\.layer_norm2\.", "image_encoder.neck.3."),
+    (r"^vision_encoder\.", "image_encoder."),
+    (r"^prompt_encoder\.point_embed\.", "prompt_encoder.point_embeddings."),
+    (r"^prompt_encoder\.mask_embed\.conv1\.", "prompt_encoder.mask_downscaling.0."),
+    (r"^prompt_encoder\.mask_embed\.layer_norm1\.", "prompt_encoder.mask_downscaling.1."),
+    (r"^prompt_encoder\.mask_embed\.conv2\.", "prompt_encoder.mask_downscaling.3."),
+    (r"^prompt_encoder\.mask_embed\.layer_norm2\.", "prompt_encoder.mask_downscaling.4."),
+    (r"^prompt_encoder\.mask_embed\.conv3\.", "prompt_encoder.mask_downscaling.6."),
+    (r"^mask_decoder\.upscale_conv1\.", "mask_decoder.output_upscaling.0."),
+    (r"^mask_decoder\.upscale_layer_norm\.", "mask_decoder.output_upscaling.1."),
+    (r"^mask_decoder\.upscale_conv2\.", "mask_decoder.output_upscaling.3."),
+    (r"\.layer_norm(\d|_final_attn)\.", r".norm\1."),
+)  # fmt: skip
+"""Hugging Face's `SamModel` names -> Meta's, applied in this order."""
+
+HEAD_MLP = re.compile(
+    r"^(mask_decoder\.(?:output_hypernetworks_mlps\.\d+|iou_prediction_head))\.(proj_in|proj_out|layers\.\d+)\."
+)
+
+
+def rename_hugging_face(state: State) -> State:
+    """Give `SamModel` tensors Meta's names."""
+    inner = {(match[1], match[2]) for match in map(HEAD_MLP.match, state) if match and match[2].startswith("layers.")}
+    return {_meta_name(key, inner): tensor for key, tensor in state.items()}
+
+
+def _meta_name(key: str, inner_layers: set[tuple[str, str]]) -> str:
+    """Meta's name of a Hugging Face key; a head's proj_in, layers and proj_out are numbered through."""
+    if match := HEAD_MLP.match(key):
+        mlp, layer = match.groups()
+        count = sum(owner == mlp for owner, _ in inner_layers)
+        number = {"proj_in": 0, "proj_out": count + 1}.get(layer)
+        number = int(layer.removeprefix("layers.")) + 1 if number is None else number
+        return f"{mlp}.layers.{number}.{key[match.end() :]}"
+    for pattern, name in HUGGING_FACE_NAMES:
+        key = re.sub(pattern, name, key)
+    return key
+
+
+def _hugging_face_heads(path: Path) -> int:
+    """The decoder's head count from the `config.json` beside the weights, the published 8 without one."""
+    beside = path.with_name("config.json")
+    if not beside.exists():
+        return DecoderConfig.num_heads
+    try:
+        return json.loads(beside.read_text())["mask_decoder_config"]["num_attention_heads"]
+    except KeyError:
+        return DecoderConfig.num_heads
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{beside}: not a Hugging Face configuration ({error})") from error
+
+
+# --- configuration from tensors ---------------------------------------------------------------------------------
+
+
+def infer_config(state: State, *, decoder_heads: int = DecoderConfig.num_heads) -> SAMConfig:
+    """Read the sizes off the tensors' shapes; `KeyError` names a key it needs and does not find."""
+    return SAMConfig(_infer_encoder(state), replace(_infer_decoder(state), num_heads=decoder_heads))
+
+
+def _infer_encoder(state: State) -> EncoderConfig:
+    if any(key.startswith("image_encoder.blocks.") for key in state):
+        return _infer_vit(state)
+    if any(key.startswith("image_encoder.layers.") for key in state):
+        return _infer_tiny_vit(state)
+    if any(key.startswith("image_encoder.stride32.") for key in state):
+        return _infer_tiny(state)
+    raise ValueError(f"no image encoder that is known here; it holds {_list(state)}")
+
+
+def _infer_vit(state: State) -> ViTConfig:
+    _, rows, columns, embed_dim = state["image_encoder.pos_embed"].shape
+    patch = state["image_encoder.patch_embed.proj.weight"].shape[-1]
+    depth = _count(state, r"image_encoder\.blocks\.(\d+)\.")
+
+    def table(index: int, axis: str) -> torch.Size:
+        return state[f"image_encoder.blocks.{index}.attn.rel_pos_{axis}"].shape
+
+    spans = [(table(index, "h")[0], table(index, "w")[0]) for index in range(depth)]  # n cells have 2n - 1 distances
+    whole = (2 * rows - 1, 2 * columns - 1)
+    windows = {span for span in spans if span != whole}
+    if len(windows) > 1:
+        raise ValueError(f"windows of different sizes: rel_pos tables of {sorted(windows)} rows")
+    return ViTConfig(
+        img_size=rows * patch if rows == columns else (rows * patch, columns * patch),
+        patch_size=patch,
+        embed_dim=embed_dim,
+        depth=depth,
+        num_heads=embed_dim // table(0, "h")[1],
+        mlp_ratio=state["image_encoder.blocks.0.mlp.lin1.weight"].shape[0] / embed_dim,
+        out_chans=state["image_encoder.neck.0.weight"].shape[0],
+        qkv_bias="image_encoder.blocks.0.attn.qkv.bias" in state,
+        window_size=(min(windows)[0] + 1) // 2 if windows else ViTConfig.window_size,
+        global_attn_indexes=tuple(index for index, span in enumerate(spans) if span == whole),
+    )
+
+
+def _infer_tiny_vit(state: State) -> TinyViTConfig:
+    """Stage 0 has no attention, and no tensor depends on img_size: both take the published values."""
+
+    def shape(key: str) -> torch.Size:
+        return state[f"image_encoder.{key}"].shape
+
+    steps = [shape(f"layers.{stage}.downsample.conv1.c.weight") for stage in range(3)]
+    biases = [shape(f"layers.{stage}.blocks.0.attn.attention_biases") for stage in range(1, 4)]
+    expanded, dim = shape("layers.0.blocks.0.conv1.c.weight")[:2]
+    hidden, attended_dim = shape("layers.1.blocks.0.mlp.fc1.weight")
+    return TinyViTConfig(
+        embed_dims=(dim, *(step[0] for step in steps)),
+        depths=tuple(_count(state, rf"image_encoder\.layers\.{stage}\.blocks\.(\d+)\.") for stage in range(4)),
+        num_heads=(TinyViTConfig.num_heads[0], *(bias[0] for bias in biases)),
+        window_sizes=(TinyViTConfig.window_sizes[0], *(math.isqrt(bias[1]) for bias in biases)),
+        mlp_ratio=hidden / attended_dim,
+        mbconv_expand_ratio=expanded / dim,
+        local_conv_size=shape("layers.1.blocks.0.local_conv.c.weight")[-1],
+        out_chans=shape("neck.0.weight")[0],
+    )
+
+
+def _infer_tiny(state: State) -> TinyConfig:
+    widths = [state[f"image_encoder.{step}.c.weight"].shape[0] for step in ("stem.2", "down8", "down16", "down32")]
+    depths = [_count(state, rf"image_encoder\.stride{stride}\.(\d+)\.") for stride in (4, 8, 16, 32)]
+    out_chans = state["image_encoder.fusion.out.weight"].shape[0]
+    return TinyConfig(widths=tuple(widths), depths=tuple(depths), out_chans=out_chans)
+
+
+def _infer_decoder(state: State) -> DecoderConfig:
+    return DecoderConfig(
+        mask_in_chans=state["prompt_encoder.mask_downscaling.6.weight"].shape[1],
+        depth=_count(state, r"mask_decoder\.transformer\.layers\.(\d+)\."),
+        mlp_dim=state["mask_decoder.transformer.layers.0.mlp.lin1.weight"].shape[0],
+        num_multimask_outputs=state["mask_decoder.mask_tokens.weight"].shape[0] - 1,
+        iou_head_depth=_count(state, r"mask_decoder\.iou_prediction_head\.layers\.(\d+)\."),
+        iou_head_hidden_dim=state["mask_decoder.iou_prediction_head.layers.0.weight"].shape[0],
+    )
+
+
+def _count(state: State, pattern: str) -> int:
+    """How many different numbers `pattern` finds at the start of the keys."""
+    return len({match[1] for match in map(re.compile(pattern).match, state) if match})
+
+
+# --- choosing and blaming ---------------------------------------------------------------------------------------
+
+
+def _variant_config(variant: str) -> SAMConfig:
+    if variant == "medsam":
+        return SAMConfig(VARIANTS["vit_b"], preprocessing="medsam")
+    if variant not in VARIANTS:
+        raise ValueError(f"variant {variant!r} is unknown; use one of {', '.join((*VARIANTS, 'medsam'))}")
+    return SAMConfig(VARIANTS[variant])
+
+
+def _choose_config(checkpoint: Checkpoint, variant: str | SAMConfig | None) -> SAMConfig:
+    wanted = _variant_config(variant) if isinstance(variant, str) else variant
+    stored = checkpoint.config
+    if wanted is None:
+        return stored or infer_config(checkpoint.state, decoder_heads=checkpoint.decoder_heads)
+    if stored is None:
+        return wanted
+    if (stored.image_encoder, stored.mask_decoder) != (wanted.image_encoder, wanted.mask_decoder):
+        raise ValueError(f"holds the model {stored.model_id}, not {wanted.model_id} as asked for")
+    return replace(stored, preprocessing=wanted.preprocessing)
+
+
+def _blame(state: State, config: SAMConfig) -> str:
+    """Say what keeps `state` from loading, measured against the closest of `config` and the published variants.
+
+    One damaged tensor misleads the inference, and every honest key would be blamed instead.
+    """
+    kind = type(config.image_encoder)
+    candidates = [config, *(SAMConfig(encoder) for encoder in VARIANTS.values() if isinstance(encoder, kind))]
+    return min((_compare(state, candidate) for candidate in candidates), key=lambda found: found[0])[1]
+
+
+def _compare(state: State, config: SAMConfig) -> tuple[int, str]:
+    """Number of wrong keys against `config`'s model, and a sentence with the first of them."""
+    with torch.device("meta"):
+        expected = {key: tuple(tensor.shape) for key, tensor in SAM.from_config(config).state_dict().items()}
+    missing = [key for key in expected if key not in state]
+    unexpected = [key for key in state if key not in expected]
+    mis_shaped = [
+        f"{key} is {tuple(state[key].shape)}, not {shape}"
+        for key, shape in expected.items()
+        if key in state and tuple(state[key].shape) != shape
+    ]
+    kinds = {"missing": missing, "unexpected": unexpected, "mis-shaped": mis_shaped}
+    faults = "; ".join(f"{len(keys)} {name}: {_list(keys)}" for name, keys in kinds.items() if keys)
+    return sum(map(len, kinds.values())), f"the weights do not fit the model {config.model_id}; {faults}"
+
+
+def _missing(error: Exception) -> str:
+    return f"missing: {error.args[0]}" if isinstance(error, KeyError) else "a tensor has too few axes"
+
+
+def _list(names: Collection[str]) -> str:
+    return ", ".join(list(names)[:NAMED_KEYS]) + (", ..." if len(names) > NAMED_KEYS else "")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
