@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -23,7 +24,7 @@ from .prompt_encoder import PromptEncoder
 from .tiny import TinyEncoder
 from .tiny_vit import TinyViT
 from .transformer import TwoWayTransformer
-from .transforms import ImageFrame, masks_to_original, pad_tensor, resize_tensor
+from .transforms import BICUBIC, BILINEAR, ImageFrame, masks_to_original, pad_tensor, resize_pictures
 
 Batch = dict[str, Any]
 
@@ -130,7 +131,7 @@ class SAM(nn.Module):
     def weights_hash(self) -> str:
         """SHA-256 (64 hex digits) over names, types, shapes and values of all weights; recomputed when they change."""
         state = self.state_dict()
-        version = tuple((tensor.data_ptr(), tensor._version) for tensor in state.values())
+        version = tuple((t.data_ptr(), None if t.is_inference() else t._version) for t in state.values())
         if self._hash is None or self._hash[0] != version:
             self._hash = (version, _digest(state))
         return self._hash[1]
@@ -141,6 +142,11 @@ class SAM(nn.Module):
         """How a picture of this size lies in the model input."""
         place = ImageFrame.stretch if self.config.preprocessing == "medsam" else ImageFrame.fit
         return place(tuple(original_hw), self.config.image_encoder.input_hw)
+
+    @property
+    def resample(self) -> Image.Resampling:
+        """The filter that brings a picture to its frame."""
+        return BICUBIC if self.config.preprocessing == "medsam" else BILINEAR
 
     def preprocess(self, image: Tensor) -> Tensor:
         """Normalise a resized picture (..., 3, H, W), values 0-255 RGB, and pad it to the model input."""
@@ -162,7 +168,8 @@ class SAM(nn.Module):
     def encode_image(self, image_bchw: Tensor) -> Tensor:
         """Raw pictures (B, 3, H, W), 0-255 RGB -> embeddings (B, C, h, w)."""
         frame = self.frame(tuple(image_bchw.shape[-2:]))
-        return self.image_encoder(self.preprocess(resize_tensor(image_bchw.to(self.device, torch.float32), frame)))
+        resized = resize_pictures(image_bchw, frame, resample=self.resample)
+        return self.image_encoder(self.preprocess(resized.to(self.device)))
 
     def decode(
         self,

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from .config import Size
 from .model import SAM
-from .transforms import ImageFrame, image_to_tensor, masks_to_original, resize_image, resize_tensor
+from .transforms import BILINEAR, ImageFrame, image_to_tensor, masks_to_original, resize_image, resize_tensor
 
 POINT_LABELS = (-1, 0, 1)
 """Padding, background, foreground."""
@@ -56,8 +56,8 @@ def encode(model: SAM, image: np.ndarray, *, image_format: str = "RGB") -> Image
     """Encode a picture, (H, W, 3) uint8 in `image_format` (RGB or BGR); `ValueError` says what else was given."""
     image = _rgb(_require_picture(image), image_format)
     frame = model.frame(image.shape[:2])
-    resample = Image.Resampling.BICUBIC if model.config.preprocessing == "medsam" else Image.Resampling.BILINEAR
-    return _encode_resized(model, image_to_tensor(resize_image(image, frame, resample=resample)), frame)
+    resized = resize_image(image, frame, resample=model.resample)
+    return _encode_resized(model, image_to_tensor(resized), frame)
 
 
 def predict(
@@ -129,16 +129,24 @@ class Prompt:
 class ResizeLongestSide:
     """Meta's resizing for code that calls it: an `ImageFrame` per picture, pixels and coordinates through it.
 
-    `target_length` is the long side of the result; `place` another rule than the long side's.
+    `target_length` is the long side of the result. A predictor's transform has its model's rule and filter instead.
     """
 
-    def __init__(self, target_length: int | Size, place: Callable[..., ImageFrame] = ImageFrame.fit) -> None:
+    def __init__(self, target_length: int) -> None:
         self.target_length = target_length
-        self._place = place
+        self._place: Callable[[Size], ImageFrame] = partial(ImageFrame.fit, padded=target_length)
+        self._resample = BILINEAR
+
+    @classmethod
+    def of(cls, model: SAM) -> ResizeLongestSide:
+        """The transform of `model`'s preprocessing."""
+        transform = cls(model.config.image_size)
+        transform._place, transform._resample = model.frame, model.resample
+        return transform
 
     def apply_image(self, image: np.ndarray) -> np.ndarray:
         """Resize (H, W, 3) uint8."""
-        return resize_image(image, self._frame(image.shape[:2]))
+        return resize_image(image, self._frame(image.shape[:2]), resample=self._resample)
 
     def apply_coords(self, coords: np.ndarray, original_size: Size) -> np.ndarray:
         """Original pixels -> resized pixels; (..., 2)."""
@@ -150,7 +158,7 @@ class ResizeLongestSide:
 
     def apply_image_torch(self, image: Tensor) -> Tensor:
         """Resize (B, 3, H, W); not exactly as `apply_image` does, which uses Pillow."""
-        return resize_tensor(image, self._frame(image.shape[-2:]))
+        return resize_tensor(image, self._frame(image.shape[-2:]), resample=self._resample)
 
     def apply_coords_torch(self, coords: Tensor, original_size: Size) -> Tensor:
         """`apply_coords` for tensors."""
@@ -161,7 +169,7 @@ class ResizeLongestSide:
         return self.apply_coords_torch(boxes.reshape(-1, 2, 2), original_size).reshape(-1, 4)
 
     def _frame(self, original_size: Size) -> ImageFrame:
-        return self._place(tuple(original_size), self.target_length)
+        return self._place(tuple(original_size))
 
 
 class SamPredictor:
@@ -169,8 +177,7 @@ class SamPredictor:
 
     def __init__(self, sam_model: SAM) -> None:
         self.model = sam_model
-        place = ImageFrame.stretch if sam_model.config.preprocessing == "medsam" else ImageFrame.fit
-        self.transform = ResizeLongestSide(sam_model.config.image_encoder.input_hw, place)
+        self.transform = ResizeLongestSide.of(sam_model)
         self._embedding: ImageEmbedding | None = None
 
     # --- the picture --------------------------------------------------------------------------------------------

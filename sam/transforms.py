@@ -70,19 +70,38 @@ class ImageFrame:
         return np.asarray(boxes_xyxy, dtype=np.float64) / (self.scale_xy * 2)
 
 
-def resize_image(image_hwc: np.ndarray, frame: ImageFrame, *, resample: Image.Resampling = Image.Resampling.BILINEAR) -> np.ndarray:
-    """Resize a uint8 H,W,3 picture to the frame's resized size with Pillow's antialiased filter, as the original does."""
+BILINEAR, BICUBIC = Image.Resampling.BILINEAR, Image.Resampling.BICUBIC
+
+
+def resize_image(image_hwc: np.ndarray, frame: ImageFrame, *, resample: Image.Resampling = BILINEAR) -> np.ndarray:
+    """Resize a uint8 H,W,3 picture to the frame's resized size with Pillow's antialiased filter, as the original."""
     if image_hwc.shape[:2] == frame.resized_hw:
         return image_hwc
     height, width = frame.resized_hw
     return np.asarray(Image.fromarray(image_hwc).resize((width, height), resample))
 
 
-def resize_tensor(image_bchw: Tensor, frame: ImageFrame) -> Tensor:
-    """Resize a B,3,H,W tensor to the frame's resized size (bilinear, antialiased; close to Pillow's, not equal)."""
+def resize_tensor(image_bchw: Tensor, frame: ImageFrame, *, resample: Image.Resampling = BILINEAR) -> Tensor:
+    """Resize a float B,3,H,W tensor to the frame's resized size (antialiased; close to Pillow's, not equal)."""
     if tuple(image_bchw.shape[-2:]) == frame.resized_hw:
         return image_bchw
-    return F.interpolate(image_bchw, frame.resized_hw, mode="bilinear", align_corners=False, antialias=True)
+    mode = {BILINEAR: "bilinear", BICUBIC: "bicubic"}[resample]
+    return F.interpolate(image_bchw, frame.resized_hw, mode=mode, align_corners=False, antialias=True)
+
+
+def resize_pictures(image_bchw: Tensor, frame: ImageFrame, *, resample: Image.Resampling = BILINEAR) -> Tensor:
+    """Resize B,3,H,W values 0-255: pictures as files hold them exactly as `resize_image`, others as `resize_tensor`.
+
+    A file holds whole numbers, so does what Pillow resizes it to: the same picture gets the same embedding whether
+    it comes as an array or as a tensor. Fractions, and tensors that want a gradient, are interpolated.
+    """
+    if tuple(image_bchw.shape[-2:]) == frame.resized_hw:
+        return image_bchw.float()
+    if image_bchw.requires_grad or not torch.equal(image_bchw, image_bchw.round().clamp(0, 255)):
+        return resize_tensor(image_bchw.float(), frame, resample=resample)
+    pictures = image_bchw.to("cpu", torch.uint8).permute(0, 2, 3, 1).numpy()
+    resized = [image_to_tensor(resize_image(picture, frame, resample=resample)) for picture in pictures]
+    return torch.cat(resized).to(image_bchw.device)
 
 
 def pad_tensor(image_bchw: Tensor, padded_hw: Size) -> Tensor:
@@ -92,7 +111,7 @@ def pad_tensor(image_bchw: Tensor, padded_hw: Size) -> Tensor:
 
 
 def masks_to_original(low_res_logits: Tensor, frame: ImageFrame) -> Tensor:
-    """Low-resolution logits (B,M,h,w) -> logits of the original picture (B,M,H,W): up, unpad, up again, all bilinear."""
+    """Low-resolution logits (B,M,h,w) -> logits of the original picture (B,M,H,W): up, unpad, up again; bilinear."""
     masks = F.interpolate(low_res_logits.float(), frame.padded_hw, mode="bilinear", align_corners=False)
     masks = masks[..., : frame.resized_hw[0], : frame.resized_hw[1]]
     return F.interpolate(masks, frame.original_hw, mode="bilinear", align_corners=False)
