@@ -38,7 +38,7 @@ _OPEN_ROUTES = {
     "GET": re.compile(
         r"/?|/config/?|/theme\.css|/favicon\.ico|/manifest\.json|/(assets|static|svelte)/.*"
         r"|/gradio_api/(info|startup-events|theme\.css|queue/data|upload_progress|heartbeat/[^/]+)"
-        r"|/gradio_api/file=(?!\s*https?:).*"
+        r"|/gradio_api/file=(?!\s*(?i:https?:)).*"
     ),
     "POST": re.compile(r"/gradio_api/(queue/join|upload|cancel|reset)"),
 }

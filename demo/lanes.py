@@ -40,8 +40,8 @@ class Lane:
         return future
 
     def close(self) -> None:
-        """Drop what waits and let what runs finish by itself."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        """Drop what waits and wait for what runs."""
+        self._executor.shutdown(wait=True, cancel_futures=True)
 
     def _leave(self, weight: int) -> None:
         with self._lock:

@@ -34,7 +34,10 @@ class PictureLimits:
     max_pixels: int = 60_000_000
 
 
-def read_picture(data: bytes, limits: PictureLimits = PictureLimits()) -> np.ndarray:
+DEFAULT_LIMITS = PictureLimits()
+
+
+def read_picture(data: bytes, limits: PictureLimits = DEFAULT_LIMITS) -> np.ndarray:
     """Decode a picture file to HWC uint8 RGB, upright; raises a Problem when it is refused.
 
     The size is checked from the header, before a pixel is decoded.

@@ -1,8 +1,8 @@
-"""The model behind the routes: an encode queue, a cache of embeddings, decoder graphs, decoding on the server.
+"""The model behind the routes: encode queue, cache of embeddings, decoder graphs, decoding on the server.
 
-The only module of the demo that uses `sam`. Work runs on lanes of one thread each (read a picture, encode it,
-decode a prompt), so a hover never waits behind an encode, and a burst of uploads never unpacks ten pictures at
-once. A request joins the `Job` of its picture and may leave at any time: the job is nobody's but the service's.
+The only module of the demo that uses `sam`. Work runs on lanes of one thread each (read a picture, encode
+it, decode a prompt), so a hover never waits behind an encode, and a burst of uploads never unpacks ten pictures
+at once. A request joins the `Job` of its picture and may leave at any time: the job belongs to the service.
 
 `encode` is the seam: in this process by default, or any function from RGB pixels to an `ImageEmbedding`.
 """
@@ -21,11 +21,10 @@ from functools import partial
 
 import numpy as np
 import torch
-from sam.predictor import ImageEmbedding
 
 from demo.cache import ByteCache
 from demo.lanes import Lane
-from demo.pictures import PictureLimits, read_picture
+from demo.pictures import DEFAULT_LIMITS, PictureLimits, read_picture
 from demo.problems import BrokenPicture, EncodeFailed, OtherWeights, Problem, Unexpected, UnknownPicture
 from demo.schemas import (
     Coding,
@@ -42,6 +41,7 @@ from demo.settings import Settings
 from demo.wire import compress, pack_embedding, pack_masks
 from sam import SAM, load_sam, predictor
 from sam.export import export_decoder
+from sam.predictor import ImageEmbedding
 
 DECODER_PRECISIONS = ("int8", "fp16")
 PROGRESS_INTERVAL_S = 0.25
@@ -65,7 +65,7 @@ class Encoded:
 
     @property
     def size(self) -> int:
-        """Bytes held: the features, the fp16 body (half of them), and at most as much for its compressed form."""
+        """Bytes held: the features, the fp16 body (half of them) and its compressed form (less than that)."""
         return 2 * self.embedding.features.nbytes
 
 
@@ -85,20 +85,20 @@ class Job:
 
 
 def load_service(settings: Settings) -> DemoService:
-    """The service for `settings`; raises ValueError or OSError when the checkpoint or the device cannot be had."""
-    model = load_sam(settings.checkpoint).to(_device(settings.device)).eval()
+    """The service for `settings`; raises ValueError or OSError for a checkpoint or device that cannot be had."""
+    model = load_sam(settings.checkpoint, device=_device(settings.device))
     return DemoService(model, cache_bytes=settings.cache_bytes, limits=settings.limits)
 
 
 class DemoService:
-    """Everything the routes can ask for; see `demo.schemas.Service`. Any event loop and any thread may use it."""
+    """Everything the routes can ask for; see `demo.schemas.Service`. Any event loop may use it."""
 
     def __init__(
         self,
         model: SAM,
         *,
         cache_bytes: int = 512_000_000,
-        limits: PictureLimits = PictureLimits(),
+        limits: PictureLimits = DEFAULT_LIMITS,
         encode: Encode | None = None,
     ) -> None:
         self.model = model
@@ -154,12 +154,12 @@ class DemoService:
         job, last = self._known_job(image_id), None
         encoded = asyncio.ensure_future(_result(job.encoded))
         try:
-            while not encoded.done():
+            while not job.encoded.done():
                 if (event := self._waiting_event(job)) != last:
                     yield event
                 last = event
                 await asyncio.wait([encoded], timeout=PROGRESS_INTERVAL_S)
-            yield _final_event(encoded)
+            yield _final_event(job.encoded)
         finally:
             encoded.cancel()
 
@@ -345,7 +345,7 @@ async def _result(future: Future):
     return await asyncio.shield(asyncio.wrap_future(future))
 
 
-def _final_event(encoded: asyncio.Future[Encoded]) -> Event:
+def _final_event(encoded: Future[Encoded]) -> Event:
     error = encoded.exception()
     if error is None:
         return Event("done", {"seconds": round(encoded.result().seconds, 3)})

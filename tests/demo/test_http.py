@@ -1,0 +1,536 @@
+"""The app over HTTP: limits, refusals, headers, bodies that travel, events, and joining."""
+
+import asyncio
+import hashlib
+import io
+import json
+import threading
+import time
+from functools import partial
+
+import numpy as np
+import pytest
+import zstandard
+from conftest import Browser, client_of, events_in, png
+from PIL import Image
+from safetensors.numpy import load as load_safetensors
+
+from demo.app import create_app
+from demo.pictures import PictureLimits
+from demo.service import DemoService
+from sam import predictor
+
+PROBLEM = "application/problem+json"
+
+
+def metadata_of(body: bytes) -> dict:
+    length = int.from_bytes(body[:8], "little")
+    return json.loads(body[8 : 8 + length])["__metadata__"]
+
+
+def refused(answer, status: int, slug: str) -> dict:
+    """The problem document, after checking the shape that every refusal shares."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == PROBLEM
+    document = answer.json()
+    assert document["type"] == f"/problems/{slug}"
+    assert document["status"] == status
+    assert document["title"] and document["detail"]
+    return document
+
+
+# ---- upload
+
+
+def test_an_upload_is_named_by_its_content_and_described(browser, model):
+    data = png(90, 60, seed=1)
+    answer = browser.post("/api/images", content=data, headers={"Content-Type": "image/png"})
+    assert answer.status_code == 201
+    reply = answer.json()
+    assert reply["id"] == hashlib.sha256(data).hexdigest()
+    assert (reply["width"], reply["height"]) == (90, 60)
+    assert (reply["resized_width"], reply["resized_height"]) == (1024, 683)
+    assert reply["model"] == {"id": "tiny", "weights_hash": model.weights_hash()}
+    assert reply["embedding_url"] == f"/api/embeddings/{reply['id']}/{model.weights_hash()}/fp16"
+
+
+def test_the_same_bytes_again_are_known(browser):
+    first = browser.upload(png(seed=2))
+    again = browser.post("/api/images", content=png(seed=2))
+    assert again.status_code == 200
+    assert again.json() == first
+
+
+def test_a_multipart_form_and_a_raw_body_are_the_same_picture(browser):
+    raw = browser.upload(png(seed=3))
+    answer = browser.post("/api/images", files={"file": ("a.png", png(seed=3), "image/png")})
+    assert answer.status_code == 200
+    assert answer.json()["id"] == raw["id"]
+
+
+def test_a_form_without_the_field_is_refused(browser):
+    answer = browser.post("/api/images", files={"photo": ("a.png", png(), "image/png")})
+    assert refused(answer, 422, "bad-request")["fields"] == ["photo"]
+
+
+def test_a_body_over_the_limit_is_refused_by_its_length(browser, shared_service):
+    limit = shared_service.limits.max_bytes
+    document = refused(browser.post("/api/images", content=b"x" * (limit + 1)), 413, "too-many-bytes")
+    assert (document["limit"], document["given"]) == (limit, limit + 1)
+
+
+def test_a_body_without_a_length_is_cut_off_at_the_limit(browser, shared_service):
+    limit, sent = shared_service.limits.max_bytes, 0
+
+    async def endless():
+        nonlocal sent
+        while sent < 100 * limit:
+            sent += 10_000
+            yield b"x" * 10_000
+
+    document = refused(browser.post("/api/images", content=endless()), 413, "too-many-bytes")
+    assert document["limit"] == limit
+    assert sent <= 100 * limit
+
+
+def test_no_more_than_the_limit_is_ever_taken_from_the_wire(shared_service):
+    limit, taken = shared_service.limits.max_bytes, 0
+
+    async def receive() -> dict:
+        nonlocal taken
+        taken += 10_000
+        return {"type": "http.request", "body": b"x" * 10_000, "more_body": True}
+
+    status = asyncio.run(bare_upload(create_app(shared_service), receive, [(b"content-type", b"image/png")]))
+    assert status == 413
+    assert taken <= limit + 10_000
+
+
+def test_an_endless_form_is_cut_off_too(shared_service):
+    limit, taken = shared_service.limits.max_bytes, 0
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+
+    async def receive() -> dict:
+        nonlocal taken
+        body = head if taken == 0 else b"x" * 10_000
+        taken += len(body)
+        return {"type": "http.request", "body": body, "more_body": True}
+
+    headers = [(b"content-type", b"multipart/form-data; boundary=b")]
+    status = asyncio.run(bare_upload(create_app(shared_service), receive, headers))
+    assert status == 413
+    assert taken <= limit + 100_000
+
+
+async def bare_upload(app, receive, headers) -> int:
+    """POST /api/images at the level of ASGI, where what is read can be counted."""
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "POST",
+        "scheme": "http",
+        "path": "/api/images",
+        "raw_path": b"/api/images",
+        "root_path": "",
+        "query_string": b"",
+        "headers": headers,
+        "client": ("test", 1),
+        "server": ("test", 80),
+    }
+    statuses = []
+
+    async def send(message: dict) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    await app(scope, receive, send)
+    return statuses[0]
+
+
+def test_too_many_pixels_name_the_limit(browser, shared_service):
+    blank = io.BytesIO()
+    Image.new("L", (1500, 1000)).save(blank, "PNG")
+    document = refused(browser.post("/api/images", content=blank.getvalue()), 413, "too-many-pixels")
+    assert (document["limit"], document["given"]) == (shared_service.limits.max_pixels, 1_500_000)
+
+
+def test_a_damaged_picture_is_refused_and_forgotten(browser):
+    broken = png(seed=4)[:200]
+    refused(browser.post("/api/images", content=broken), 422, "broken-picture")
+    image_id = hashlib.sha256(broken).hexdigest()
+    refused(browser.get(f"/api/images/{image_id}/events"), 404, "unknown-picture")
+
+
+def test_what_is_no_picture_is_refused(browser):
+    document = refused(browser.post("/api/images", content=b"<svg/>"), 415, "unsupported-picture")
+    assert "PNG" in document["allowed"]
+
+
+def test_an_address_is_not_fetched(browser):
+    answer = browser.post("/api/images", json={"url": "http://127.0.0.1:1/a.png"})
+    refused(answer, 415, "unsupported-picture")
+
+
+# ---- embeddings
+
+
+def test_the_embedding_is_the_models_own_and_says_what_it_is(browser, model):
+    reply = browser.upload(png(80, 50, seed=5))
+    half = browser.get(reply["embedding_url"])
+    full = browser.get(reply["embedding_url"].replace("fp16", "fp32"))
+    assert half.status_code == full.status_code == 200
+    wanted = predictor.encode(model, pixels_of(png(80, 50, seed=5))).features.numpy()
+    tensors = [load_safetensors(answer.content)["image_embeddings"] for answer in (half, full)]
+    assert [tensor.dtype for tensor in tensors] == [np.float16, np.float32]
+    assert np.array_equal(tensors[1], wanted)
+    assert np.array_equal(tensors[0], wanted.astype(np.float16))
+    assert metadata_of(half.content) == {
+        "format": "sam-embedding",
+        "version": "1",
+        "model_id": "tiny",
+        "weights_hash": model.weights_hash(),
+        "image_id": reply["id"],
+        "original_height": "50",
+        "original_width": "80",
+        "resized_height": "640",
+        "resized_width": "1024",
+        "prompt_frame": "1024",
+    }
+
+
+def pixels_of(data: bytes) -> np.ndarray:
+    from demo.pictures import read_picture
+
+    return read_picture(data)
+
+
+def test_an_embedding_is_immutable_and_revalidates(browser):
+    address = browser.upload(png(seed=6))["embedding_url"]
+    answer = browser.get(address, headers={"Accept-Encoding": "identity"})
+    assert answer.headers["cache-control"] == "private, max-age=31536000, immutable"
+    assert answer.headers["vary"] == "Accept-Encoding"
+    headers = {"If-None-Match": answer.headers["etag"], "Accept-Encoding": "identity"}
+    again = browser.get(address, headers=headers)
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_compression_is_negotiated_and_exact(browser):
+    address = browser.upload(png(seed=7))["embedding_url"]
+    plain = browser.get(address, headers={"Accept-Encoding": "gzip, br, zstd;q=0"})
+    packed = browser.get(address, headers={"Accept-Encoding": "gzip, zstd"})
+    assert "content-encoding" not in plain.headers
+    assert packed.headers["content-encoding"] == "zstd"
+    assert packed.headers["etag"] != plain.headers["etag"]
+    assert int(packed.headers["content-length"]) < len(plain.content)
+    assert packed.content == plain.content or zstandard.decompress(packed.content) == plain.content
+
+
+def test_the_address_of_other_weights_is_refused(browser, model):
+    reply = browser.upload(png(seed=8))
+    other = reply["embedding_url"].replace(model.weights_hash(), "0" * 64)
+    document = refused(browser.get(other), 409, "other-weights")
+    assert document["loaded"] == model.weights_hash()
+
+
+def test_a_picture_that_was_never_here_is_404(browser, model):
+    address = f"/api/embeddings/{'0' * 64}/{model.weights_hash()}/fp16"
+    refused(browser.get(address), 404, "unknown-picture")
+
+
+@pytest.mark.parametrize("address", ["/api/embeddings/zz/yy/fp16", f"/api/images/{'G' * 64}/events"])
+def test_an_address_that_is_no_hash_is_refused(browser, address):
+    refused(browser.get(address), 422, "bad-request")
+
+
+def test_an_unknown_precision_is_refused(browser):
+    refused(browser.get(browser.upload(png())["embedding_url"].replace("fp16", "int4")), 422, "bad-request")
+
+
+def test_a_picture_that_made_room_for_others_is_404_and_can_come_back(model):
+    room_for_two = 2 * 8_500_000
+    service = DemoService(model, cache_bytes=room_for_two)
+    browser = Browser(create_app(service))
+    addresses = [browser.upload(png(seed=seed))["embedding_url"] for seed in range(3)]
+    assert all(browser.get(address).status_code == 200 for address in addresses[2:])
+    refused(browser.get(addresses[0]), 404, "unknown-picture")
+    assert service.health().cached_bytes <= room_for_two
+    browser.upload(png(seed=0))
+    assert browser.get(addresses[0]).status_code == 200
+    service.close()
+
+
+# ---- decoding on the server
+
+
+@pytest.mark.parametrize(
+    "prompts",
+    [
+        {"points": [[20, 30]], "labels": [1]},
+        {"points": [[20, 30], [50.5, 10]], "labels": [1, 0]},
+        {"points": [], "labels": [], "box": [5, 5, 60, 40]},
+        {"points": [[20, 30]], "labels": [0], "box": [5, 5, 60, 40]},
+    ],
+)
+def test_decoding_on_the_server_is_sam_predict(browser, model, prompts):
+    data = png(80, 50, seed=9)
+    reply = browser.upload(data)
+    answer = browser.post(reply["decode_url"], json=prompts)
+    assert answer.status_code == 200, answer.text
+    tensors = load_safetensors(answer.content)
+    embedding = predictor.encode(model, pixels_of(data))
+    arrays = {
+        "point_coords": np.array(prompts["points"], np.float32) if prompts["points"] else None,
+        "point_labels": np.array(prompts["labels"]) if prompts["points"] else None,
+        "box": np.array(prompts["box"], np.float32) if prompts.get("box") else None,
+    }
+    several = predictor.predict(model, embedding, multimask_output=True, **arrays)
+    single = predictor.predict(model, embedding, multimask_output=False, **arrays)
+    wanted = np.concatenate([single.low_res_logits, several.low_res_logits])
+    assert tensors["low_res_logits"].shape == (4, 256, 256)
+    assert np.allclose(tensors["low_res_logits"], wanted, atol=1e-4, rtol=2e-3)
+    assert np.allclose(
+        tensors["iou_predictions"], [*single.iou_predictions, *several.iou_predictions], atol=1e-5
+    )
+    assert metadata_of(answer.content)["weights_hash"] == model.weights_hash()
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        ({}, "neither a point nor a box"),
+        ({"points": [[1, 2]], "labels": []}, "1 points with 0 labels"),
+        ({"points": [[1, 2]], "labels": [7]}, "labels.0"),
+        ({"points": [[1, 2, 3]], "labels": [1]}, "points.0"),
+        ({"points": [[1e9, 2]], "labels": [1]}, "points.0.0"),
+        ({"box": [9, 9, 1, 1]}, "x0 <= x1"),
+        ({"box": [1, 1, 2]}, "box"),
+        ({"points": [[1, 2]] * 257, "labels": [1] * 257}, "256"),
+        ({"points": [[1, 2]], "labels": [1], "image_url": "http://a"}, "image_url"),
+    ],
+)
+def test_prompts_that_make_no_sense_are_refused_by_name(browser, body, named):
+    address = browser.upload(png())["decode_url"]
+    assert named in refused(browser.post(address, json=body), 422, "bad-request")["detail"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"points": [[NaN, 1]], "labels": [1]}'])
+def test_prompts_that_are_not_json_are_refused(browser, text):
+    refused(browser.post(browser.upload(png())["decode_url"], content=text), 422, "bad-request")
+
+
+def test_a_long_prompt_body_is_refused(browser):
+    answer = browser.post(browser.upload(png())["decode_url"], content=b" " * 70_000)
+    assert refused(answer, 413, "too-many-bytes")["limit"] == 65_536
+
+
+# ---- the model and its decoders
+
+
+def test_the_model_lists_decoders_that_are_served_by_hash(browser, model):
+    reply = browser.get("/api/model").json()
+    assert reply["model"] == {"id": "tiny", "weights_hash": model.weights_hash()}
+    assert (reply["prompt_frame"], reply["mask_threshold"]) == (1024, 0.0)
+    assert reply["embedding_precisions"] == ["fp16", "fp32"]
+    assert reply["limits"] == {"max_bytes": 300_000, "max_pixels": 1_000_000}
+    assert [decoder["precision"] for decoder in reply["decoders"]] == ["int8", "fp16"]
+    for decoder in reply["decoders"]:
+        answer = browser.get(decoder["url"])
+        assert hashlib.sha256(answer.content).hexdigest() == decoder["sha256"]
+        assert len(answer.content) == decoder["bytes"]
+        assert "immutable" in answer.headers["cache-control"]
+        assert (decoder["contract"], decoder["contract_version"]) == ("hover", 1)
+
+
+def test_a_decoder_with_another_hash_is_404(browser):
+    refused(browser.get(f"/api/decoders/{'0' * 64}.onnx"), 404, "unknown-decoder")
+
+
+def test_a_decoder_that_cannot_be_exported_is_left_out(service, monkeypatch):
+    monkeypatch.setattr("demo.service.export_decoder", lambda *a, **k: 1 / 0)
+    assert Browser(create_app(service)).get("/api/model").json()["decoders"] == []
+
+
+def test_health_names_the_model_and_the_queue(browser, model):
+    health = browser.get("/healthz").json()
+    assert health["status"] == "ok"
+    assert health["model"]["weights_hash"] == model.weights_hash()
+    assert health["queue"] >= 0
+
+
+# ---- headers and addresses
+
+
+@pytest.mark.parametrize(
+    "address", ["/", "/healthz", "/nowhere", "/static/nowhere.js", "/api/images/x/events"]
+)
+def test_every_answer_has_the_security_headers(browser, address):
+    headers = browser.get(address).headers
+    assert headers["cross-origin-opener-policy"] == "same-origin"
+    assert headers["cross-origin-embedder-policy"] == "require-corp"
+    assert headers["cross-origin-resource-policy"] == "same-origin"
+    assert headers["x-content-type-options"] == "nosniff"
+    policy = headers["content-security-policy"]
+    assert "script-src 'self' 'wasm-unsafe-eval';" in policy
+    assert "unsafe-inline" not in policy and "http" not in policy
+
+
+def test_a_fault_of_ours_is_a_problem_with_headers_and_without_details(service, monkeypatch):
+    monkeypatch.setattr(service, "health", lambda: 1 / 0)
+    answer = Browser(create_app(service)).get("/healthz")
+    document = refused(answer, 500, "unexpected")
+    assert "ZeroDivision" not in answer.text and "zero" not in document["detail"]
+    assert "content-security-policy" in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("method", "address", "status"),
+    [
+        ("GET", "/nowhere", 404),
+        ("DELETE", "/healthz", 405),
+        ("GET", "/docs", 404),
+        ("GET", "/static/../demo/app.py", 404),
+    ],
+)
+def test_the_routers_own_refusals_are_problems_too(browser, method, address, status):
+    answer = browser.request(method, address)
+    assert (answer.status_code, answer.headers["content-type"]) == (status, PROBLEM)
+    assert answer.json()["type"] == "about:blank"
+
+
+def test_static_files_have_types_and_caching(service, tmp_path):
+    (tmp_path / "vendor" / "runtime-1.0").mkdir(parents=True)
+    (tmp_path / "vendor" / "runtime-1.0" / "a.wasm").write_bytes(b"\0asm")
+    (tmp_path / "main.mjs").write_text("export {}")
+    (tmp_path / "index.html").write_text("<!doctype html>")
+    browser = Browser(create_app(service, static=tmp_path))
+    module, wasm = browser.get("/static/main.mjs"), browser.get("/static/vendor/runtime-1.0/a.wasm")
+    assert module.headers["content-type"] == "text/javascript; charset=utf-8"
+    assert module.headers["cache-control"] == "no-cache"
+    assert wasm.headers["content-type"] == "application/wasm"
+    assert "immutable" in wasm.headers["cache-control"]
+    again = browser.get("/static/main.mjs", headers={"If-None-Match": module.headers["etag"]})
+    assert again.status_code == 304
+    assert browser.get("/").headers["content-type"].startswith("text/html")
+
+
+def test_a_missing_page_is_a_plain_refusal(service, tmp_path):
+    assert Browser(create_app(service, static=tmp_path / "none")).get("/").status_code == 404
+
+
+# ---- events
+
+
+def test_events_tell_of_an_encode_until_it_is_done(service):
+    inner, gate = service.encode, threading.Event()
+    service.encode = lambda pixels: (gate.wait(10), inner(pixels))[1]
+
+    async def visit() -> tuple[list, list]:
+        async with client_of(create_app(service)) as client:
+            first, second = [(await client.post("/api/images", content=png(seed=s))).json() for s in (20, 21)]
+            asyncio.get_running_loop().call_later(0.8, gate.set)
+            answers = await asyncio.gather(*(client.get(reply["events_url"]) for reply in (first, second)))
+            assert all(answer.headers["content-type"].startswith("text/event-stream") for answer in answers)
+            return [events_in(answer.text) for answer in answers]
+
+    first, second = asyncio.run(visit())
+    assert [name for name, _ in first[:-1]] == ["encoding"] * (len(first) - 1)
+    elapsed = [data["elapsed_s"] for _, data in first[:-1]]
+    assert elapsed == sorted(elapsed) and len(elapsed) >= 3
+    assert second[0] == ("queued", {"position": 1})
+    for events in (first, second):
+        name, data = events[-1]
+        assert name == "done" and data["seconds"] > 0
+
+
+def test_events_of_a_finished_picture_are_just_done(browser):
+    reply = browser.upload(png(seed=22))
+    browser.get(reply["embedding_url"])
+    assert [name for name, _ in events_in(browser.get(reply["events_url"]).text)] == ["done"]
+
+
+def test_a_failed_encode_is_told_and_tried_again_on_the_next_upload(service):
+    inner = service.encode
+    service.encode = lambda pixels: 1 / 0
+    browser = Browser(create_app(service))
+    reply = browser.upload(png(seed=23))
+    name, problem = events_in(browser.get(reply["events_url"]).text)[-1]
+    assert (name, problem["type"]) == ("failed", "/problems/encode-failed")
+    refused(browser.get(reply["embedding_url"]), 500, "encode-failed")
+    service.encode = inner
+    browser.upload(png(seed=23))
+    assert browser.get(reply["embedding_url"]).status_code == 200
+
+
+# ---- many at once
+
+
+def test_64_parallel_uploads_of_8_pictures_run_8_encodes(service):
+    encoded, inner = [], service.encode
+    service.encode = lambda pixels: (encoded.append(pixels.shape), inner(pixels))[1]
+
+    async def visit() -> list:
+        async with client_of(create_app(service)) as client:
+            upload = partial(client.post, "/api/images")
+            replies = await asyncio.gather(*(upload(content=png(64, 40 + i % 8)) for i in range(64)))
+            assert sorted({reply.status_code for reply in replies}) == [200, 201]
+            assert sum(reply.status_code == 201 for reply in replies) == 8
+            return await asyncio.gather(*(client.get(reply.json()["embedding_url"]) for reply in replies))
+
+    bodies = asyncio.run(visit())
+    assert len(encoded) == 8
+    assert {body.status_code for body in bodies} == {200}
+    assert len({body.content for body in bodies}) == 8
+
+
+def test_the_event_loop_stays_free_while_a_picture_is_encoded(service):
+    gate, inner = threading.Event(), service.encode
+    service.encode = lambda pixels: (gate.wait(10), inner(pixels))[1]
+
+    async def visit() -> float:
+        async with client_of(create_app(service)) as client:
+            reply = (await client.post("/api/images", content=png(seed=30))).json()
+            waiting = asyncio.ensure_future(client.get(reply["embedding_url"]))
+            await asyncio.sleep(0.05)
+            started = time.monotonic()
+            assert (await client.get("/healthz")).json()["queue"] == 1
+            seconds = time.monotonic() - started
+            gate.set()
+            assert (await waiting).status_code == 200
+            return seconds
+
+    assert asyncio.run(visit()) < 1
+
+
+def test_a_visitor_who_leaves_does_not_take_the_encode_along(service):
+    gate, inner = threading.Event(), service.encode
+    service.encode = lambda pixels: (gate.wait(10), inner(pixels))[1]
+
+    async def visit() -> int:
+        async with client_of(create_app(service)) as client:
+            reply = (await client.post("/api/images", content=png(seed=31))).json()
+            leaving, staying = (asyncio.ensure_future(client.get(reply["embedding_url"])) for _ in range(2))
+            await asyncio.sleep(0.05)
+            leaving.cancel()
+            await asyncio.gather(leaving, return_exceptions=True)
+            gate.set()
+            return (await staying).status_code
+
+    assert asyncio.run(visit()) == 200
+
+
+def test_a_full_queue_says_when_to_come_back(model, monkeypatch):
+    monkeypatch.setattr("demo.service._WAITING_BYTES", 16_000_000)
+    service = DemoService(model, limits=PictureLimits())
+    gate, inner = threading.Event(), service.encode
+    service.encode = lambda pixels: (gate.wait(10), inner(pixels))[1]
+    browser = Browser(create_app(service))
+    for seed in (40, 41):
+        browser.upload(png(seed=seed))
+    answer = browser.post("/api/images", content=png(seed=42))
+    gate.set()
+    document = refused(answer, 503, "busy")
+    assert int(answer.headers["retry-after"]) == document["retry_after_s"] > 0
+    image_id = hashlib.sha256(png(seed=42)).hexdigest()
+    refused(browser.get(f"/api/images/{image_id}/events"), 404, "unknown-picture")
+    service.close()

@@ -1,0 +1,64 @@
+"""Flags, environment and defaults become one frozen object, or a clear refusal."""
+
+import dataclasses
+
+import pytest
+
+from demo.settings import Settings, parse_settings
+
+
+def test_defaults_listen_on_this_machine_only():
+    settings = parse_settings([], {})
+    assert settings == Settings()
+    assert settings.host == "127.0.0.1"
+    assert settings.checkpoint == "tiny"
+
+
+def test_a_flag_wins_over_the_environment_and_that_over_the_default():
+    environment = {"SAM_DEMO_PORT": "9001", "SAM_DEMO_CACHE_MB": "64", "SAM_DEMO_OPEN": "no"}
+    settings = parse_settings(["--port", "9002"], environment)
+    assert (settings.port, settings.cache_mb, settings.open) == (9002, 64, False)
+
+
+@pytest.mark.parametrize(("flag", "opens"), [("--open", True), ("--no-open", False)])
+def test_open_has_both_forms(flag, opens):
+    assert parse_settings([flag], {"SAM_DEMO_OPEN": str(not opens)}).open is opens
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "named"),
+    [
+        (["--port", "70000"], {}, "70000.*65535"),
+        (["--cache-mb", "1"], {}, "cache-mb is 1.*16"),
+        (["--device", "tpu"], {}, "'tpu'.*cuda"),
+        (["--max-megapixels", "900"], {}, "900.*178"),
+        (["--checkpoint", ""], {}, "checkpoint"),
+        ([], {"SAM_DEMO_PORT": "http"}, "SAM_DEMO_PORT is 'http'"),
+        ([], {"SAM_DEMO_OPEN": "maybe"}, "SAM_DEMO_OPEN is 'maybe'"),
+    ],
+)
+def test_what_cannot_be_is_refused_by_name(arguments, environment, named):
+    with pytest.raises(ValueError, match=named):
+        parse_settings(arguments, environment)
+
+
+def test_settings_are_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Settings().port = 1
+
+
+def test_help_names_every_flag(capsys):
+    with pytest.raises(SystemExit):
+        parse_settings(["--help"], {})
+    text = capsys.readouterr().out
+    for flag in (
+        "--host",
+        "--port",
+        "--checkpoint",
+        "--device",
+        "--cache-mb",
+        "--open",
+        "--no-open",
+        "SAM_DEMO_",
+    ):
+        assert flag in text
