@@ -1,0 +1,57 @@
+"""What several test folders share."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sam import SAM, SAMConfig
+from sam.config import DecoderConfig, ViTConfig
+
+
+@pytest.fixture(scope="session")
+def reference() -> Path:
+    """Folder of the original implementations' values; tests that use it carry the marker `reference`."""
+    folder = os.environ.get("SAM_REFERENCE", "")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip(f"SAM_REFERENCE ({folder or 'not set'}) names no folder of reference values")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def small_config() -> SAMConfig:
+    """A whole SAM in small: a 128-pixel frame, an 8 x 8 embedding of 32 channels."""
+    return SAMConfig(
+        ViTConfig(
+            img_size=128, embed_dim=32, depth=3, num_heads=4, out_chans=32, window_size=3, global_attn_indexes=(2,)
+        ),
+        DecoderConfig(num_heads=4, mlp_dim=64, iou_head_hidden_dim=32),
+    )
+
+
+@pytest.fixture(scope="session")
+def small_model(small_config) -> SAM:
+    """The small SAM with random weights, none of them zero: every part matters to the answer. Never changed."""
+    return randomize(SAM.from_config(small_config))
+
+
+@pytest.fixture(scope="session")
+def photo() -> np.ndarray:
+    """A picture that is neither square nor symmetric: (60, 90, 3) uint8."""
+    rows, columns = np.mgrid[:60, :90]
+    channels = np.stack([columns * 2.5, rows * 4.0, (rows - 30) ** 2 + (columns - 20) ** 2], axis=-1)
+    return np.clip(channels, 0, 255).astype(np.uint8)
+
+
+def randomize(model: SAM, seed: int = 0) -> SAM:
+    """Give every weight a random value of sensible size."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            if name.endswith("running_var"):
+                tensor.uniform_(0.5, 1.5, generator=generator)
+            elif tensor.is_floating_point():
+                tensor.normal_(0, 0.5 if tensor.ndim < 2 else 0.2, generator=generator)
+    return model.eval()
