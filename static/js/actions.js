@@ -9,9 +9,9 @@
 /** @import { Refusal, Tier } from './tiers.js' */
 import { ApiError } from './api.js';
 import { saveCutOut, saveMask } from './export.js';
-import { loadPicture } from './picture-loader.js';
+import { UnreadablePictureError, loadPicture } from './picture-loader.js';
 import { chooseMask, withBox, withClick } from './prompts.js';
-import { GRID } from './protocol.js';
+import { GRID, ProtocolError } from './protocol.js';
 import { activePrompts, committedPrompts, pictureFrame } from './store.js';
 
 /** @typedef {ReturnType<typeof createActions>} Actions */
@@ -40,7 +40,7 @@ export function createActions({ store, api, decoder, survey }) {
 
   /** @param {Prompts} prompts */
   function commit(prompts) {
-    change({ history: [...store.get().history, prompts], draft: null });
+    change({ history: [...store.get().history, prompts], draft: null, notice: null });
   }
 
   /**
@@ -156,11 +156,11 @@ export function createActions({ store, api, decoder, survey }) {
     draftBox: (draft) => change({ draft }),
     /** @param {Box} box */
     keepBox: (box) => commit(withBox(committedPrompts(store.get()), box)),
-    undo: () => change({ history: store.get().history.slice(0, -1), draft: null }),
+    undo: () => change({ history: store.get().history.slice(0, -1), draft: null, notice: null }),
     clear() {
       const { history, draft } = store.get();
       if (draft) change({ draft: null });
-      else if (history.length > 0) change({ history: [] });
+      else if (history.length > 0) change({ history: [], notice: null });
     },
 
     /** @param {Answer} answer */
@@ -228,5 +228,7 @@ function tierOf(decoder) {
  */
 export function problemOf(error) {
   if (error instanceof ApiError) return { title: error.title, detail: error.detail };
+  if (error instanceof UnreadablePictureError) return { title: 'This picture cannot be shown', detail: error.message };
+  if (error instanceof ProtocolError) return { title: 'The embedding does not fit', detail: error.message };
   return { title: 'This did not work', detail: error instanceof Error ? error.message : String(error) };
 }

@@ -65,16 +65,27 @@ async function decode({ id, key, coords, labels }) {
 async function openGraph({ id, tier, threads, suspending, url }) {
   const runtime = runtimeFor(tier, suspending);
   const bytes = await download(url, (share) => port.postMessage({ type: 'progress', id, share }));
-  /** @type {Ort} */
-  const ort = await import(runtime.module);
+  const ort = await loadRuntime(runtime.module);
   ort.env.wasm.wasmPaths = { wasm: runtime.wasm };
   ort.env.wasm.numThreads = threads;
   ort.env.wasm.initTimeout = START_TIMEOUT_MS;
   ort.env.logLevel = 'error';
-  const session = await ort.InferenceSession.create(bytes, { executionProviders: [runtime.provider] });
+  const session = await ort.InferenceSession.create(bytes, { executionProviders: [runtime.provider], logSeverityLevel: 3 });
   const opened = createHoverGraph(ort, session);
   await warmUp(opened);
   return opened;
+}
+
+/**
+ * @param {string} url
+ * @returns {Promise<Ort>}
+ */
+async function loadRuntime(url) {
+  try {
+    return await import(url);
+  } catch {
+    throw new Error('The runtime that decodes masks could not be loaded.');
+  }
 }
 
 /**

@@ -151,6 +151,9 @@ function mountTiers(store, actions) {
   const popover = byId('tiers', HTMLElement);
   const retry = find(popover, ':scope > button');
   retry.addEventListener('click', actions.retryDecoder);
+  watch(store, ({ service }) => service.status === 'failed', (failed) => {
+    button.hidden = failed;
+  });
   watch(store, ({ decoder }) => decoder, (decoder) => {
     button.dataset.status = decoder.status;
     setText(find(button, '.tier-name'), tierText(decoder));

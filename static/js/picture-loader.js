@@ -13,6 +13,7 @@ import { parseEmbedding } from './protocol.js';
 /** @typedef {{api: Api, info: ModelInfo, wantsEmbedding: () => boolean, signal: AbortSignal, report: Report}} Context */
 
 const MAX_SHOWN_SIDE = 4096;
+const SHOWN_EVERYWHERE = ['image/jpeg', 'image/png', 'image/webp', 'image/gif'];
 const ATTEMPTS = 2;
 const LINGER_MS = 2000;
 
@@ -142,6 +143,7 @@ function requireSameModel({ model }, info) {
 
 /** @param {Blob} blob */
 function unreadable({ type }) {
+  if (SHOWN_EVERYWHERE.includes(type)) return 'The file is damaged, or it is not what its name says.';
   const kind = type.startsWith('image/') ? `${type.slice('image/'.length).toUpperCase()} pictures` : 'this file as a picture';
   return `Your browser cannot show ${kind}. Save it as JPEG, PNG or WebP and try again.`;
 }
