@@ -138,8 +138,11 @@ export function createActions({ store, api, decoder, survey }) {
 
     /** @param {Size} stage */
     resizeStage: (stage) => change({ stage }),
-    /** @param {Point | null} hover pixel under the pointer */
-    hover: (hover) => change({ hover }),
+    /**
+     * @param {Point | null} hover pixel under the pointer
+     * @param {State['pointer']} [pointer]
+     */
+    hover: (hover, pointer = 'mouse') => change({ hover, pointer }),
     /** @param {Label} label */
     chooseLabel: (label) => change({ label }),
 

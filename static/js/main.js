@@ -10,7 +10,7 @@ import { createServerBackend, openWorkerBackend } from './decoder-backends.js';
 import { createDecoderClient } from './decoder-client.js';
 import { byId } from './dom.js';
 import { acceptDrops, acceptFiles, acceptPastes } from './intake.js';
-import { drawMarks } from './overlay.js';
+import { mountMarks } from './overlay.js';
 import { mountPanel } from './panel.js';
 import { samePrompts } from './prompts.js';
 import { createRenderer } from './renderer.js';
@@ -40,7 +40,6 @@ const actions = createActions({
 });
 
 const stage = byId('stage', HTMLElement);
-const marks = /** @type {SVGSVGElement} */ (byId('marks', SVGElement));
 const renderer = createRenderer(byId('canvas', HTMLCanvasElement), {
   force2d: new URLSearchParams(location.search).get('renderer') === '2d',
   still: matchMedia('(prefers-reduced-motion: reduce)').matches,
@@ -49,8 +48,8 @@ const renderer = createRenderer(byId('canvas', HTMLCanvasElement), {
 
 mountStartScreen(store, actions);
 mountPanel(store, actions);
+mountMarks(byId('marks', SVGSVGElement), store);
 watch(store, (state) => state, renderer.show);
-watch(store, (state) => state, (state) => drawMarks(marks, state));
 watch(store, activePrompts, decoder.ask, samePrompts);
 
 usePromptTool(stage, store, actions);

@@ -3,37 +3,45 @@
 
 /** @import { Box, Point, Size, View } from './geometry.js' */
 /** @import { Click } from './prompts.js' */
-/** @import { State } from './store.js' */
+/** @import { State, Store } from './store.js' */
 import { createSvg } from './dom.js';
 import { pictureToStage } from './geometry.js';
-import { committedPrompts, pictureSize, pictureView } from './store.js';
+import { committedPrompts, pictureSize, pictureView, watch } from './store.js';
 
 const RADIUS = 8;
 const GLYPHS = { 0: 'M-3.500 0h7', 1: 'M-3.500 0h7M0 -3.500v7' };
 
+/** @typedef {{clicks: readonly Click[], box: Box | null, draft: Box | null, cursor: Point | null, view: View, size: Size}} Marks */
+
 /**
+ * Draw the marks whenever they change; a mouse that moves changes none.
  * @param {SVGSVGElement} layer
- * @param {State} state
+ * @param {Store<State>} store
  */
-export function drawMarks(layer, state) {
-  const view = pictureView(state);
-  const size = state.picture && pictureSize(state.picture);
-  layer.replaceChildren(...(view && size ? marksOf(state, view, size) : []));
+export function mountMarks(layer, store) {
+  const same = (/** @type {Marks | null} */ a, /** @type {Marks | null} */ b) => JSON.stringify(a) === JSON.stringify(b);
+  watch(store, marksOf, (marks) => layer.replaceChildren(...(marks ? draw(marks) : [])), same);
 }
 
 /**
  * @param {State} state
- * @param {View} view
- * @param {Size} size
+ * @returns {Marks | null}
  */
-function marksOf(state, view, size) {
-  const { clicks, box } = committedPrompts(state);
+function marksOf(state) {
+  const view = pictureView(state);
+  const size = state.picture && pictureSize(state.picture);
+  const cursor = state.pointer === 'keys' ? state.hover : null;
+  return view && size && { ...committedPrompts(state), draft: state.draft, cursor, view, size };
+}
+
+/** @param {Marks} marks */
+function draw({ clicks, box, draft, cursor, view, size }) {
   const place = (/** @type {Point} */ point) => pictureToStage(view, size, point);
-  const marks = clicks.map((click) => clickMark(click, place));
-  if (state.draft) marks.unshift(boxMark(state.draft, place, 'box draft'));
-  else if (box) marks.unshift(boxMark(box, place, 'box'));
-  if (state.hover) marks.push(cursorMark(state.hover, place));
-  return marks;
+  const elements = clicks.map((click) => clickMark(click, place));
+  if (draft) elements.unshift(boxMark(draft, place, 'box draft'));
+  else if (box) elements.unshift(boxMark(box, place, 'box'));
+  if (cursor) elements.push(cursorMark(cursor, place));
+  return elements;
 }
 
 /**

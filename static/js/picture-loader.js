@@ -6,13 +6,14 @@
 /** @import { Embedding } from './protocol.js' */
 /** @import { Picture } from './store.js' */
 import { ApiError } from './api.js';
+import { clamp } from './geometry.js';
 import { parseEmbedding } from './protocol.js';
 
 /** @typedef {{record: ImageRecord, embedding: Embedding | null}} Loaded */
 /** @typedef {(part: Partial<Picture>) => void} Report */
 /** @typedef {{api: Api, info: ModelInfo, wantsEmbedding: () => boolean, signal: AbortSignal, report: Report}} Context */
 
-const MAX_SHOWN_SIDE = 4096;
+const SHOWN_SIDES = { least: 1024, most: 4096 };
 const SHOWN_EVERYWHERE = ['image/jpeg', 'image/png', 'image/webp', 'image/gif'];
 const ATTEMPTS = 2;
 const LINGER_MS = 2000;
@@ -42,13 +43,13 @@ export async function loadPicture(blob, context) {
 }
 
 /**
- * Pixels for the stage, upright, never larger than a texture may be.
+ * Pixels for the stage, upright, and no more of them than the screen can show.
  * @param {Blob} blob
  * @returns {Promise<{size: Size, bitmap: ImageBitmap}>}
  */
 async function readBitmap(blob) {
   const size = await probeSize(blob);
-  const scale = Math.min(1, MAX_SHOWN_SIDE / Math.max(size.width, size.height));
+  const scale = Math.min(1, shownSide() / Math.max(size.width, size.height));
   /** @type {ImageBitmapOptions} */
   const options = { imageOrientation: 'from-image', premultiplyAlpha: 'premultiply' };
   if (scale < 1) {
@@ -60,6 +61,11 @@ async function readBitmap(blob) {
     throw new UnreadablePictureError(unreadable(blob));
   });
   return { size, bitmap };
+}
+
+/** The long side that fills this screen. */
+function shownSide() {
+  return clamp(Math.max(screen.width, screen.height) * devicePixelRatio, SHOWN_SIDES.least, SHOWN_SIDES.most);
 }
 
 /**

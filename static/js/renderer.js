@@ -34,6 +34,8 @@ import { isKept, pictureFrame, pictureView } from './store.js';
 const EASE_MS = 90;
 const LINE = 1.5;
 const CORNER = 10;
+/** The parts of the state that a frame shows; a mouse that moves changes none of them. */
+const DRAWN = /** @type {const} */ (['picture', 'mask', 'stage', 'history', 'service']);
 const WHOLE_GRID = { width: GRID, height: GRID };
 
 /**
@@ -142,8 +144,9 @@ export function createRenderer(canvas, { force2d, still, tint }) {
     kind: painter.kind,
     /** @param {State} next */
     show(next) {
+      const changed = !state || DRAWN.some((part) => state?.[part] !== next[part]);
       state = next;
-      schedule();
+      if (changed) schedule();
     },
     dispose() {
       cancelAnimationFrame(pending);

@@ -64,6 +64,7 @@ import { NO_PROMPTS, isEmpty, samePrompts, withBox, withClick } from './prompts.
  * @property {readonly Prompts[]} history every committed step, oldest first
  * @property {Label} label what a plain click adds
  * @property {Point | null} hover pixel under the pointer
+ * @property {'mouse' | 'keys'} pointer what moved the hover last
  * @property {Box | null} draft box being drawn
  * @property {Mask | null} mask
  * @property {readonly number[]} latencies of the last hovers, in milliseconds
@@ -84,6 +85,7 @@ export const INITIAL_STATE = {
   history: [],
   label: 1,
   hover: null,
+  pointer: 'mouse',
   draft: null,
   mask: null,
   latencies: [],

@@ -67,7 +67,7 @@ export function usePromptTool(stage, store, actions) {
     const { size } = ready;
     const at = store.get().hover ?? pixelAt(size, [size.width / 2, size.height / 2]);
     const arrow = ARROWS[event.key];
-    if (arrow) actions.hover(moved(at, arrow, size, event.shiftKey ? LARGE_STEP : STEP));
+    if (arrow) actions.hover(moved(at, arrow, size, event.shiftKey ? LARGE_STEP : STEP), 'keys');
     else if (event.key === 'Enter' || event.key === ' ') actions.click(at, event.shiftKey);
     else return;
     event.preventDefault();
