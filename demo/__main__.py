@@ -8,6 +8,7 @@ import socket
 import sys
 import webbrowser
 from collections.abc import Sequence
+from contextlib import suppress
 
 import uvicorn
 
@@ -46,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     config = uvicorn.Config(
         app, log_level="warning", timeout_graceful_shutdown=_GOODBYE_S, server_header=False
     )
-    DemoServer(config, address_of(listener), open_page=settings.open).run(sockets=[listener])
+    with suppress(KeyboardInterrupt):  # uvicorn stops in order and then raises it again
+        DemoServer(config, address_of(listener), open_page=settings.open).run(sockets=[listener])
     return 0
 
 

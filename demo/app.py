@@ -202,10 +202,14 @@ def _read_prompts(body: bytes) -> Prompts:
 
 
 def _bad_request(errors: list[dict]) -> BadRequest:
-    faults = [{"where": ".".join(str(part) for part in e["loc"]), "what": e["msg"]} for e in errors]
-    return BadRequest(
-        "; ".join(f"{fault['where'] or 'body'}: {fault['what']}" for fault in faults), faults=faults
-    )
+    faults = [_fault(error) for error in errors]
+    detail = "; ".join(f"{fault['where']}: {fault['what']}" for fault in faults)
+    return BadRequest(detail, faults=faults)
+
+
+def _fault(error: dict) -> dict[str, str]:
+    where = ".".join(str(part) for part in error["loc"]) or "body"
+    return {"where": where, "what": error["msg"].removeprefix("Value error, ")}
 
 
 def _add_problem_handlers(app: FastAPI) -> None:

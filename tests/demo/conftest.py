@@ -1,30 +1,12 @@
-"""The real service over a real model, the tiny variant with random weights, and a client of the real ASGI app."""
+"""The real service over a real model: the tiny variant with random weights."""
 
-import asyncio
-import io
-import json
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-
-import httpx
-import numpy as np
 import pytest
 import torch
-import uvicorn
-from PIL import Image
+from demo_world import LIMITS, Browser
 
-from demo.__main__ import address_of, listen
 from demo.app import create_app
-from demo.pictures import PictureLimits
 from demo.service import DemoService
-from demo.settings import Settings
 from sam import SAM
-
-LIMITS = PictureLimits(max_bytes=300_000, max_pixels=1_000_000)
-CACHE_BYTES = 512_000_000
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +18,7 @@ def model() -> SAM:
 @pytest.fixture(scope="session")
 def shared_service(model) -> DemoService:
     """One service for the tests that leave no trace: its decoder graphs are exported once per session."""
-    service = DemoService(model, cache_bytes=CACHE_BYTES, limits=LIMITS)
+    service = DemoService(model, limits=LIMITS)
     yield service
     service.close()
 
@@ -44,78 +26,11 @@ def shared_service(model) -> DemoService:
 @pytest.fixture
 def service(model) -> DemoService:
     """A service of its own for a test that counts or fills."""
-    service = DemoService(model, cache_bytes=CACHE_BYTES, limits=LIMITS)
+    service = DemoService(model, limits=LIMITS)
     yield service
     service.close()
-
-
-@dataclass
-class Browser:
-    """Synchronous requests to an ASGI app, each in an event loop of its own."""
-
-    app: object
-
-    def request(self, method: str, address: str, **options) -> httpx.Response:
-        async def send() -> httpx.Response:
-            async with client_of(self.app) as client:
-                return await client.request(method, address, **options)
-
-        return asyncio.run(send())
-
-    def get(self, address: str, **options) -> httpx.Response:
-        return self.request("GET", address, **options)
-
-    def post(self, address: str, **options) -> httpx.Response:
-        return self.request("POST", address, **options)
-
-    def upload(self, data: bytes) -> dict:
-        answer = self.post("/api/images", content=data, headers={"Content-Type": "image/png"})
-        assert answer.status_code in (200, 201), answer.text
-        return answer.json()
-
-
-def client_of(app) -> httpx.AsyncClient:
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-    return httpx.AsyncClient(transport=transport, base_url="http://demo.test", timeout=120)
 
 
 @pytest.fixture(scope="session")
 def browser(shared_service) -> Browser:
     return Browser(create_app(shared_service))
-
-
-@contextmanager
-def serving(app) -> Iterator[str]:
-    """The app on a real loopback port, by its address."""
-    listener = listen(Settings(port=0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    try:
-        wait_until(lambda: server.started)
-        yield address_of(listener).rstrip("/")
-    finally:
-        server.should_exit = True
-        thread.join(10)
-
-
-def wait_until(condition, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
-
-
-def png(width: int = 64, height: int = 48, seed: int = 0) -> bytes:
-    """A picture file of blobs that no other seed or size makes."""
-    rng = np.random.default_rng((seed, width, height))
-    coarse = rng.integers(0, 255, (4, 4, 3), dtype=np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC).save(file, "PNG")
-    return file.getvalue()
-
-
-def events_in(text: str) -> list[tuple[str, dict]]:
-    """Server-sent events as (name, data)."""
-    pairs = (block.split("\n", 1) for block in text.strip().split("\n\n"))
-    return [(name.removeprefix("event: "), json.loads(data.removeprefix("data: "))) for name, data in pairs]

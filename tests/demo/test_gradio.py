@@ -9,7 +9,7 @@ import threading
 import httpx
 import numpy as np
 import pytest
-from conftest import LIMITS, client_of, png, serving
+from demo_world import LIMITS, client_of, png, serving
 from PIL import Image
 
 from demo.app import create_app

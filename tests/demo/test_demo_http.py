@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 import pytest
 import zstandard
-from conftest import Browser, client_of, events_in, png
+from demo_world import Browser, client_of, events_in, png
 from PIL import Image
 from safetensors.numpy import load as load_safetensors
 

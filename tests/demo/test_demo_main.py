@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import LIMITS, png, serving
+from demo_world import LIMITS, png, serving
 
 from demo.__main__ import address_of, listen, main
 from demo.app import create_app
