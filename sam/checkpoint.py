@@ -164,8 +164,8 @@ def _read_pickle(path: Path) -> State:
     try:
         data = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        has_code = "Unsupported" in str(error)
-        found = "holds pickled objects or code, which are never loaded" if has_code else "not a checkpoint"
+        code = re.search(r"GLOBAL (\S+)", str(error))
+        found = f"holds pickled objects or code ({code[1]}), which are never loaded" if code else "not a checkpoint"
         raise CheckpointError(f"{path}: {found}") from error
     except (RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
         raise CheckpointError(f"{path}: not a checkpoint, or a truncated one ({_first_line(error)})") from error

@@ -1,6 +1,7 @@
 """What several test folders share."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -32,9 +33,19 @@ def small_config() -> SAMConfig:
 
 
 @pytest.fixture(scope="session")
-def small_model(small_config) -> SAM:
-    """The small SAM with random weights, none of them zero: every part matters to the answer. Never changed."""
-    return randomize(SAM.from_config(small_config))
+def random_model() -> Callable[..., SAM]:
+    """Build a model of a configuration with random weights, none of them zero: every part matters to the answer."""
+
+    def build(config: SAMConfig | dict, seed: int = 0) -> SAM:
+        return randomize(SAM.from_config(config), seed).eval()
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def small_model(small_config, random_model) -> SAM:
+    """The small SAM, shared by tests that do not change it."""
+    return random_model(small_config)
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +56,7 @@ def photo() -> np.ndarray:
     return np.clip(channels, 0, 255).astype(np.uint8)
 
 
-def randomize(model: SAM, seed: int = 0) -> SAM:
+def randomize(model: SAM, seed: int) -> SAM:
     """Give every weight a random value of sensible size."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -54,4 +65,4 @@ def randomize(model: SAM, seed: int = 0) -> SAM:
                 tensor.uniform_(0.5, 1.5, generator=generator)
             elif tensor.is_floating_point():
                 tensor.normal_(0, 0.5 if tensor.ndim < 2 else 0.2, generator=generator)
-    return model.eval()
+    return model

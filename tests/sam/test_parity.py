@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sam import SAM, SamPredictor, SAMConfig, TinyViT, encode, load_sam, predict
+from sam import SAM, SAMConfig, SamPredictor, TinyViT, encode, load_sam, predict
 from sam.config import DecoderConfig, ViTConfig
 from sam.transforms import image_to_tensor, resize_image
 

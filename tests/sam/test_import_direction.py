@@ -1,0 +1,53 @@
+"""Imports point one way: `sam` knows neither the web nor a runtime, and importing it does nothing else."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sam
+
+ROOT = Path(sam.__file__).parent
+FOREIGN = {"demo", "fastapi", "gradio", "onnx", "onnxruntime", "starlette", "transformers", "uvicorn"}
+LAYERS = (
+    ("config",),
+    ("layers", "masks", "transforms"),
+    ("image_encoder",),
+    ("tiny", "tiny_vit", "prompt_encoder", "transformer", "mask_decoder"),
+    ("model",),
+    ("checkpoint", "predictor"),
+)
+"""Modules of `sam` from the ground up; each may import those below it only."""
+
+
+def imported(code: str) -> set[str]:
+    """Top-level modules that a fresh interpreter holds after `code`."""
+    command = f"{code}\nimport sys; print(*{{name.split('.')[0] for name in sys.modules}})"
+    run = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True, cwd=ROOT.parent)
+    return set(run.stdout.split())
+
+
+def siblings(module: str) -> set[str]:
+    """Modules of `sam` that `module` imports."""
+    tree = ast.parse((ROOT / f"{module}.py").read_text())
+    imports = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
+    return {node.module for node in imports if node.level == 1 and node.module}
+
+
+def test_importing_sam_brings_neither_the_web_nor_a_runtime():
+    assert not imported("import sam") & FOREIGN
+
+
+@pytest.mark.parametrize("height", range(len(LAYERS)))
+def test_modules_import_only_what_lies_below(height):
+    below = {module for layer in LAYERS[:height] for module in layer}
+    for module in LAYERS[height]:
+        assert siblings(module) <= below, module
+
+
+def test_documented_names_are_importable():
+    names = "SAM ImageEncoderViT PromptEncoder MaskDecoder TwoWayTransformer load_sam SamPredictor sam_model_registry"
+    assert all(hasattr(sam, name) for name in names.split())
+    assert set(sam.__all__) <= set(dir(sam))

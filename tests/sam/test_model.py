@@ -1,0 +1,187 @@
+"""The whole model: every kind of prompt, construction, storage."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from sam import SAM, SAMConfig, encode, load_sam, predict
+from sam.transforms import image_to_tensor
+
+PARAMETERS = {"vit_b": 93.74, "vit_l": 312.34, "vit_h": 641.09, "vit_t": 10.13}
+
+
+@pytest.fixture
+def picture(photo) -> torch.Tensor:
+    return image_to_tensor(photo)
+
+
+def prompts(batch: int, *axis: int) -> dict[str, object]:
+    """One of every kind of prompt for `batch` pictures, with the prompt axis where it is given."""
+    generator = torch.Generator().manual_seed(2)
+    lead = (batch, *axis)
+    points = torch.rand(*lead, 2, 2, generator=generator) * 60
+    corner = torch.rand(*lead, 1, 2, generator=generator) * 30
+    return {
+        "points": (points, torch.ones(*lead, 2, dtype=torch.long)),
+        "boxes": torch.cat([corner, corner + 25], dim=-1),
+        "masks": torch.randn(*lead, 1, 32, 32, generator=generator),
+    }
+
+
+ALONE = [("points",), ("boxes",), ("masks",)]
+KINDS = [(), *ALONE, ("points", "boxes"), ("points", "masks"), ("points", "boxes", "masks")]
+
+
+@pytest.mark.parametrize("variant", PARAMETERS)
+def test_parameter_counts_are_the_published_ones(variant):
+    with torch.device("meta"):
+        model = SAM.from_variant(variant)
+    assert round(sum(parameter.numel() for parameter in model.parameters()) / 1e6, 2) == PARAMETERS[variant]
+
+
+@pytest.mark.parametrize("kinds", KINDS, ids="+".join)
+@pytest.mark.parametrize("multimask_output", [True, False])
+@torch.no_grad()
+def test_every_subset_of_prompts_is_answered(small_model, picture, kinds, multimask_output):
+    given = {kind: value for kind, value in prompts(2).items() if kind in kinds}
+    images = picture.repeat(2, 1, 1, 1)
+    answer = small_model({"image": images, **given, "multimask_output": multimask_output})
+    count = 3 if multimask_output else 1
+    assert answer["masks"].shape == (2, count, 60, 90) and answer["masks"].dtype == torch.bool
+    assert answer["iou_predictions"].shape == (2, count)
+    assert answer["low_res_logits"].shape == (2, count, 32, 32)
+
+
+@pytest.mark.parametrize("kinds", KINDS[1:], ids="+".join)
+@torch.no_grad()
+def test_prompt_axis_answers_as_one_prompt_at_a_time(small_model, picture, kinds):
+    images = torch.cat([picture, picture.flip(-1)])
+    given = {kind: value for kind, value in prompts(2, 3).items() if kind in kinds}
+    together = small_model({"image": images, **given})
+    assert together["masks"].shape == (2, 3, 3, 60, 90)
+    assert together["low_res_logits"].shape == (2, 3, 3, 32, 32)
+    for index in range(3):
+        one = {
+            kind: tuple(part[:, index] for part in value) if kind == "points" else value[:, index]
+            for kind, value in given.items()
+        }
+        alone = small_model({"image": images, **one})
+        for name in ("low_res_logits", "iou_predictions"):
+            torch.testing.assert_close(together[name][:, index], alone[name], atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_multimask_is_the_default_and_the_answers_size_can_be_chosen(small_model, picture):
+    answer = small_model({"image": picture, "original_size": (30, 45)})
+    assert answer["masks"].shape == (1, 3, 30, 45)
+
+
+@torch.no_grad()
+def test_model_and_predictor_answer_the_same(small_model, photo, picture):
+    batch = {
+        "image": picture,
+        "points": (torch.tensor([[[30.0, 20.0]]]), torch.tensor([[1]])),
+        "boxes": torch.tensor([[[10.0, 5.0, 70.0, 50.0]]]),
+    }
+    theirs = predict(small_model, encode(small_model, photo), [[30, 20]], [1], [10, 5, 70, 50])
+    ours = small_model(batch)
+    np.testing.assert_allclose(ours["low_res_logits"][0], theirs.low_res_logits, atol=1e-5)
+    np.testing.assert_array_equal(ours["masks"][0], theirs.masks)
+
+
+def test_metas_list_answers_each_picture_by_itself(small_model):
+    records = [
+        {"image": torch.rand(3, 128, 100) * 255, "original_size": (64, 50), "boxes": torch.rand(4, 4) * 90},
+        {"image": torch.rand(3, 80, 128) * 255, "original_size": (160, 256)},
+    ]
+    boxes, nothing = small_model(records, multimask_output=False)
+    assert boxes["masks"].shape == (4, 1, 64, 50) and boxes["iou_predictions"].shape == (4, 1)
+    assert nothing["masks"].shape == (1, 1, 160, 256)
+    assert not boxes["low_res_logits"].requires_grad
+
+
+@pytest.mark.parametrize(
+    ("batch", "message"),
+    [
+        ({}, "NoneType"),
+        ({"image": torch.zeros(3, 8, 8)}, r"\(3, 8, 8\)"),
+        ({"image": torch.zeros(1, 1, 8, 8)}, r"\(1, 1, 8, 8\)"),
+        ({"image": torch.zeros(2, 3, 8, 8), "boxes": torch.zeros(1, 1, 4)}, "2 pictures"),
+        ({"image": torch.zeros(1, 3, 8, 8), "masks": torch.zeros(32, 32)}, "masks has shape"),
+        (
+            {"image": torch.zeros(1, 3, 8, 8), "boxes": torch.zeros(1, 2, 1, 4), "masks": torch.zeros(1, 1, 32, 32)},
+            "disagree about the prompt axis",
+        ),
+        (
+            {"image": torch.zeros(1, 3, 8, 8), "points": (torch.zeros(1, 2, 2), torch.zeros(1, 3))},
+            "one entry per point",
+        ),
+    ],
+)
+def test_batch_that_does_not_fit_is_refused(small_model, batch, message):
+    with pytest.raises(ValueError, match=message):
+        small_model(batch)
+
+
+def test_gradient_reaches_every_part(small_config, random_model, picture):
+    model = random_model(small_config)
+    answer = model({"image": picture, **prompts(1)})
+    (answer["low_res_logits"].mean() + answer["iou_predictions"].mean()).backward()
+    parts = ("image_encoder.patch_embed.proj", "prompt_encoder.mask_downscaling.0", "mask_decoder.iou_token")
+    assert all(model.get_parameter(f"{part}.weight").grad.abs().sum() > 0 for part in parts)
+
+
+# --- construction and storage -----------------------------------------------------------------------------------
+
+
+def test_variant_takes_overrides_of_model_and_encoder():
+    with torch.device("meta"):
+        model = SAM.from_variant("vit_b", mask_threshold=0.7, pixel_mean=(1.0, 2.0, 3.0), img_size=512)
+    assert model.mask_threshold == 0.7 and model.config.pixel_mean == (1.0, 2.0, 3.0)
+    assert model.config.embedding_shape == (1, 256, 32, 32)
+    with pytest.raises(ValueError, match=r"vit_z.*vit_b"):
+        SAM.from_variant("vit_z")
+
+
+def test_configuration_as_json_and_weights_alone_rebuild_the_model(small_model, picture):
+    text = json.dumps(small_model.config.to_dict())
+    rebuilt = SAM.from_config(json.loads(text)).eval()
+    assert rebuilt.config == small_model.config == SAMConfig.from_dict(json.loads(text))
+    rebuilt.load_state_dict(small_model.state_dict())
+    assert rebuilt.weights_hash() == small_model.weights_hash()
+    with torch.no_grad():
+        left, right = (model({"image": picture, **prompts(1)}) for model in (rebuilt, small_model))
+    assert all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_saved_model_answers_identically(small_model, picture, tmp_path):
+    small_model.save(tmp_path / "model.safetensors")
+    loaded = load_sam(tmp_path / "model.safetensors")
+    with torch.no_grad():
+        left, right = (model({"image": picture, **prompts(1)}) for model in (loaded, small_model))
+    assert all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_saved_configuration_keeps_preprocessing_and_threshold(small_config, tmp_path):
+    values = {"preprocessing": "medsam", "mask_threshold": 0.25, "pixel_std": (1.0, 2.0, 3.0), "image_format": "BGR"}
+    model = SAM.from_config({**small_config.to_dict(), **values})
+    model.save(tmp_path / "model.safetensors")
+    assert load_sam(tmp_path / "model.safetensors").config == model.config
+
+
+def test_weights_hash_follows_the_weights(small_config, random_model):
+    model = random_model(small_config)
+    before = model.weights_hash()
+    assert len(before) == 64
+    assert before == model.weights_hash() == random_model(small_config).weights_hash()
+    with torch.no_grad():
+        model.mask_decoder.iou_token.weight += 1
+    assert model.weights_hash() != before
+
+
+def test_bgr_weights_see_the_channels_reversed(small_config, picture):
+    rgb = SAM.from_config({**small_config.to_dict(), "pixel_mean": [0, 0, 0], "pixel_std": [1, 1, 1]})
+    bgr = SAM.from_config({**rgb.config.to_dict(), "image_format": "BGR"})
+    assert torch.equal(bgr.preprocess(picture), rgb.preprocess(picture).flip(1))
