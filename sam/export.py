@@ -1,0 +1,384 @@
+"""Decoder graphs: the model's own prompt encoder and mask decoder as ONNX, one contract per client.
+
+A contract is a row of `CONTRACTS`: a module that arranges the model's parts, the names it takes and gives, a version.
+`export_decoder` traces the module, shrinks the graph, compares it with PyTorch and returns bytes; a graph that fails
+the comparison is never returned, so it can never be written or served.
+
+Who feeds a graph must know the selection rule of single-mask graphs, which is Meta's and counts the padding point:
+with at most 2 points (one click + padding, or a box alone) the best of the ambiguous masks by predicted IoU, from 3
+points on the single-mask token (box + padding, two clicks + padding).
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import io
+import math
+import os
+import threading
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+
+from . import onnx_graph
+from .config import SAMConfig
+from .model import SAM
+from .onnx_graph import PRECISIONS, Precision
+from .transforms import ImageFrame, masks_to_original
+
+__all__ = [
+    "CONTRACTS",
+    "PRECISIONS",
+    "Agreement",
+    "Contract",
+    "DecoderGraph",
+    "VerificationError",
+    "export_decoder",
+    "write_decoder",
+]
+
+# --- what each client expects ----------------------------------------------------------------------------------------
+
+
+class HoverDecoder(nn.Module):
+    """Points to all tokens' low-resolution logits (1, 1+M, 4h, 4w) and IoU estimates (1, 1+M); the client chooses."""
+
+    def __init__(self, model: SAM) -> None:
+        super().__init__()
+        self.prompt_encoder = copy.deepcopy(model.prompt_encoder).float().cpu()
+        self.mask_decoder = copy.deepcopy(model.mask_decoder).float().cpu()
+
+    def forward(self, image_embeddings: Tensor, point_coords: Tensor, point_labels: Tensor) -> tuple[Tensor, ...]:
+        return self.decode(image_embeddings, point_coords, point_labels, self.prompt_encoder.embed_no_mask(1))
+
+    def decode(self, image_embeddings: Tensor, coords: Tensor, labels: Tensor, dense: Tensor) -> tuple[Tensor, Tensor]:
+        """Coordinates are pixels of the resized picture, (1, N, 2); labels (1, N) include box corners and padding."""
+        sparse = self.prompt_encoder.embed_points(coords, labels)
+        return self.mask_decoder.predict_masks(image_embeddings, self.prompt_encoder.get_dense_pe(), sparse, dense)
+
+    def margin(self, *inputs: Tensor) -> float:
+        """How far the graph is from choosing another mask for these inputs; infinitely where it chooses none."""
+        return math.inf
+
+
+class OfficialMultiDecoder(HoverDecoder):
+    """Meta's graph with every token's mask: masks at `orig_im_size` (H, W), IoU estimates, low-resolution logits."""
+
+    def __init__(self, model: SAM) -> None:
+        super().__init__(model)
+        self.stretched = model.config.preprocessing == "medsam"
+        self.padded_hw = model.config.image_encoder.input_hw
+        self.register_buffer("frame_hw", torch.tensor(self.padded_hw, dtype=torch.float32))
+
+    def forward(
+        self,
+        image_embeddings: Tensor,
+        point_coords: Tensor,
+        point_labels: Tensor,
+        mask_input: Tensor,
+        has_mask_input: Tensor,
+        orig_im_size: Tensor,
+    ) -> tuple[Tensor, ...]:
+        dense = self.embed_mask(mask_input, has_mask_input)
+        low_res, iou = self.decode(image_embeddings, point_coords, point_labels, dense)
+        low_res, iou = self.select(low_res, iou, point_coords.shape[1])
+        return masks_to_original(low_res, self.frame(orig_im_size)), iou, low_res
+
+    def embed_mask(self, mask_input: Tensor, has_mask_input: Tensor) -> Tensor:
+        """Blend by arithmetic, not by a branch: labelme sends has_mask_input = -1 and counts on 2 * no_mask - mask."""
+        has = has_mask_input.reshape(1, 1, 1, 1)
+        no_mask = self.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
+        return has * self.prompt_encoder.mask_downscaling(mask_input) + (1 - has) * no_mask
+
+    def select(self, low_res: Tensor, iou: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+        """All tokens, the single-mask token first."""
+        return low_res, iou
+
+    def frame(self, orig_im_size: Tensor) -> ImageFrame:
+        """The picture's place in the model input, computed inside the graph: Meta's floor(side * scale + 0.5)."""
+        scale_hw = self.frame_hw / orig_im_size
+        resized = self.frame_hw if self.stretched else (orig_im_size * scale_hw.min() + 0.5).floor()
+        return TracedFrame(*(size.to(torch.int64).unbind() for size in (orig_im_size, resized)), self.padded_hw)
+
+
+class OfficialDecoder(OfficialMultiDecoder):
+    """Meta's graph with one mask, chosen inside the graph."""
+
+    def __init__(self, model: SAM) -> None:
+        super().__init__(model)
+        only_first = torch.zeros(1, model.mask_decoder.num_mask_tokens)
+        only_first[0, 0] = 1000.0
+        self.register_buffer("single_mask_weight", only_first)
+
+    def select(self, low_res: Tensor, iou: Tensor, points: Tensor) -> tuple[Tensor, Tensor]:
+        best = self.scores(iou, points).argmax(1)
+        return low_res.index_select(1, best), iou.index_select(1, best)
+
+    def scores(self, iou: Tensor, points: Tensor) -> Tensor:
+        """Meta's rule without a branch: up to 2 points push the single-mask token down, from 3 on they push it up."""
+        return iou + (points - 2.5) * self.single_mask_weight
+
+    def margin(self, image_embeddings: Tensor, coords: Tensor, labels: Tensor, *mask_and_size: Tensor) -> float:
+        dense = self.embed_mask(*mask_and_size[:2])
+        _, iou = self.decode(image_embeddings, coords, labels, dense)
+        best, second = self.scores(iou, coords.shape[1]).flatten().topk(2).values
+        return float(best - second)
+
+
+@dataclass(frozen=True)
+class TracedFrame:
+    """An `ImageFrame` whose sizes the graph computes: pairs of scalar tensors, which no check can look into."""
+
+    original_hw: tuple[Tensor, ...]
+    resized_hw: tuple[Tensor, ...]
+    padded_hw: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a client of a graph relies on: names and order of inputs and outputs, and what they mean (`version`)."""
+
+    name: str
+    version: int
+    module: type[nn.Module]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    clients: str
+
+
+POINTS = ("image_embeddings", "point_coords", "point_labels")
+OFFICIAL = (*POINTS, "mask_input", "has_mask_input", "orig_im_size")
+MASKS = ("masks", "iou_predictions", "low_res_masks")
+DYNAMIC_AXES = {"point_coords": {1: "N"}, "point_labels": {1: "N"}, "masks": {2: "height", 3: "width"}}
+LOGITS = ("masks", "low_res_masks", "low_res_logits")
+
+CONTRACTS: dict[str, Contract] = {
+    contract.name: contract
+    for contract in (
+        Contract("official", 1, OfficialDecoder, OFFICIAL, MASKS, "Meta's web demo, plain onnxruntime-web, labelme"),
+        Contract("official-multi", 1, OfficialMultiDecoder, OFFICIAL, MASKS, "samexporter, AnyLabeling"),
+        Contract("hover", 1, HoverDecoder, POINTS, ("low_res_logits", "iou_predictions"), "this project's page"),
+    )
+}
+
+
+Arrays = dict[str, np.ndarray]
+
+
+def example_inputs(contract: Contract, config: SAMConfig, points: int, seed: int) -> Arrays:
+    """Random float32 inputs with `points` points; over seeds, every label, both kinds of mask input, all picture sizes."""
+    random = np.random.default_rng(seed)
+    height, width = config.image_encoder.input_hw
+    inputs = {
+        "image_embeddings": random.standard_normal(config.embedding_shape),
+        "point_coords": random.uniform(0, (width, height), (1, points, 2)),
+        "point_labels": random.integers(-1, 4, (1, points)),
+        "mask_input": random.normal(0, 8, (1, 1, *config.low_res_hw)),
+        "has_mask_input": random.integers(0, 2, 1),
+        "orig_im_size": random.integers(height // 4, 2 * height, 2),
+    }
+    return {name: inputs[name].astype(np.float32) for name in contract.inputs}
+
+
+# --- export ----------------------------------------------------------------------------------------------------------
+
+
+class VerificationError(RuntimeError):
+    """An exported graph does not answer as PyTorch does."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How a graph's answers compare with PyTorch's, over the random prompts of the verification.
+
+    `max_error`: the largest absolute difference in any output. `logit_error`: root mean square difference of the
+    logits over their standard deviation. `mask_iou`: overlap of all masks (logits above the model's threshold), pooled.
+    """
+
+    max_error: float
+    logit_error: float
+    mask_iou: float
+
+
+@dataclass(frozen=True)
+class DecoderGraph:
+    """A verified ONNX decoder in memory, and what it was made from."""
+
+    bytes: bytes = field(repr=False)
+    sha256: str
+    contract: str
+    contract_version: int
+    precision: Precision
+    model_id: str
+    weights_hash: str
+    agreement: Agreement
+
+    @property
+    def max_error(self) -> float:
+        """The largest absolute difference to PyTorch in any output."""
+        return self.agreement.max_error
+
+
+def export_decoder(model: SAM, contract: str = "official", precision: Precision = "fp32") -> DecoderGraph:
+    """Trace, shrink, verify: the decoder of `model` as a self-contained ONNX file.
+
+    Raises `ValueError` for an unknown contract or precision, `VerificationError` where the graph and PyTorch differ.
+    The model is copied, not changed; it may be in use by other threads and on any device.
+    """
+    rules = _choose("contract", contract, CONTRACTS)
+    _choose("precision", precision, dict.fromkeys(PRECISIONS))
+    module = rules.module(model).eval()
+    probes = [_clear_probe(rules, module, model.config, points) for points in PROBED_POINTS]
+    answers = [_ask(module, probe) for probe in probes]
+    graph = _trace(rules, module, probes[0])
+    onnx_graph.constants_to_initializers(graph)
+    onnx_graph.fold_shapes(graph, probes)
+    onnx_graph.store_weights(graph, precision)
+    onnx_graph.name_axes(graph, [_axes(*pair) for pair in zip(rules.outputs, answers[0], strict=True)])
+    onnx_graph.pin(graph, _metadata(rules, model, precision))
+    data = graph.SerializeToString(deterministic=True)
+    return DecoderGraph(
+        bytes=data,
+        sha256=hashlib.sha256(data).hexdigest(),
+        contract=rules.name,
+        contract_version=rules.version,
+        precision=precision,
+        model_id=model.config.model_id,
+        weights_hash=model.weights_hash(),
+        agreement=verify(data, rules, precision, probes, answers, model.mask_threshold),
+    )
+
+
+def write_decoder(graph: DecoderGraph, path: str | Path) -> None:
+    """Write the graph to `path` in one step: readers see the old file or the whole new one. Raises `OSError`."""
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        partial.write_bytes(graph.bytes)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _choose(what: str, name: str, table: dict[str, Any]) -> Any:
+    if name not in table:
+        raise ValueError(f"{what} {name!r} is unknown; use one of {', '.join(table)}")
+    return table[name]
+
+
+def _trace(contract: Contract, module: nn.Module, example: Arrays) -> onnx.ModelProto:
+    """Run the TorchScript exporter: it needs no further package and keeps to the opset asked for, unlike the dynamo one."""
+    names = contract.inputs + contract.outputs
+    buffer = io.BytesIO()
+    with _EXPORTER_LOCK, warnings.catch_warnings(), torch.no_grad():
+        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # the only branch is on the batch, always 1
+        warnings.filterwarnings("ignore", message="You are using the legacy TorchScript", category=DeprecationWarning)
+        torch.onnx.export(
+            module,
+            tuple(torch.from_numpy(value) for value in example.values()),
+            buffer,
+            dynamo=False,
+            opset_version=onnx_graph.OPSET,
+            input_names=list(contract.inputs),
+            output_names=list(contract.outputs),
+            dynamic_axes={name: axes for name, axes in DYNAMIC_AXES.items() if name in names},
+        )
+    return onnx.load_model_from_string(buffer.getvalue())
+
+
+_EXPORTER_LOCK = threading.Lock()
+"""The exporter keeps its state in globals."""
+
+
+def _axes(name: str, answer: np.ndarray) -> list[int | str]:
+    """Lengths of an output's axes, with names for the dynamic ones."""
+    return [DYNAMIC_AXES.get(name, {}).get(axis, length) for axis, length in enumerate(answer.shape)]
+
+
+def _metadata(contract: Contract, model: SAM, precision: Precision) -> dict[str, str]:
+    return {
+        "sam.model_id": model.config.model_id,
+        "sam.weights_hash": model.weights_hash(),
+        "sam.contract": contract.name,
+        "sam.contract_version": str(contract.version),
+        "sam.precision": precision,
+    }
+
+
+# --- verification ----------------------------------------------------------------------------------------------------
+
+PROBED_POINTS = (3, 1, 2, 6)
+"""Numbers of points that the graph is folded and verified with."""
+
+PROBES_TRIED = 8
+CLEAR_MARGIN = 0.02
+"""Wanted distance between the best predicted IoU and the next; int8 moves the predictions by 0.001."""
+
+MAX_ERROR = 1e-3
+"""Allowed for fp32, where graph and PyTorch compute the same, in units of the logits."""
+
+LOGIT_ERROR = {"fp16": 0.005, "int8": 0.05}
+"""Allowed where the weights are rounded; random weights, the hardest, measure 0.001 and 0.015."""
+
+
+def verify(
+    data: bytes,
+    contract: Contract,
+    precision: Precision,
+    probes: list[Arrays],
+    answers: list[list[np.ndarray]],
+    mask_threshold: float,
+) -> Agreement:
+    """Run the graph on every probe and compare with PyTorch; raise `VerificationError` beyond the tolerance."""
+    running = onnx_graph.session(data)
+    given = [running.run(list(contract.outputs), probe) for probe in probes]
+    agreement = _compare(contract, given, answers, mask_threshold)
+    exact = precision == "fp32"
+    error, allowed = (agreement.max_error, MAX_ERROR) if exact else (agreement.logit_error, LOGIT_ERROR[precision])
+    if not error <= allowed:  # NaN fails too
+        raise VerificationError(
+            f"{contract.name} in {precision}: {'maximum' if exact else 'relative logit'} error {error:.2g} "
+            f"against PyTorch, {allowed:g} is allowed"
+        )
+    return agreement
+
+
+def _compare(
+    contract: Contract, given: list[list[np.ndarray]], expected: list[list[np.ndarray]], mask_threshold: float
+) -> Agreement:
+    runs = zip(given, expected, strict=True)
+    pairs = [(name, *pair) for run in runs for name, *pair in zip(contract.outputs, *run, strict=True)]
+    logits = [(ours, theirs) for name, ours, theirs in pairs if name in LOGITS]
+    masks = [(ours > mask_threshold, theirs > mask_threshold) for ours, theirs in logits]
+    union = sum(int((ours | theirs).sum()) for ours, theirs in masks)
+    return Agreement(
+        max_error=max(float(np.abs(ours - theirs).max()) for _, ours, theirs in pairs),
+        logit_error=max(float(np.sqrt(np.square(ours - theirs).mean()) / theirs.std()) for ours, theirs in logits),
+        mask_iou=sum(int((ours & theirs).sum()) for ours, theirs in masks) / union if union else 1.0,
+    )
+
+
+@torch.inference_mode()
+def _clear_probe(contract: Contract, module: nn.Module, config: SAMConfig, points: int) -> Arrays:
+    """Random inputs for which no choice of a mask hangs by a hair: there, rounding weights may rightly flip it."""
+    probes = {}
+    for seed in range(PROBES_TRIED):
+        probe = example_inputs(contract, config, points, PROBES_TRIED * points + seed)
+        margin = module.margin(*(torch.from_numpy(value) for value in probe.values()))
+        probes[margin] = probe
+        if margin >= CLEAR_MARGIN:
+            break
+    return probes[max(probes)]
+
+
+@torch.inference_mode()
+def _ask(module: nn.Module, probe: Arrays) -> list[np.ndarray]:
+    """PyTorch's answers to a probe, in the contract's order."""
+    return [answer.numpy() for answer in module(*(torch.from_numpy(value) for value in probe.values()))]
