@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..transforms import ImageFrame
+from ..transforms import ImageFrame, resize_image
 
 UNKNOWN_ZERO = ("bsds500", "camvid")
 """Sources (by prefix) whose id 0 is unlabelled rather than outside: specks, and the void class."""
@@ -114,7 +114,7 @@ def draw_example(record: Record, size: int, masks: int, rng: np.random.Generator
         return None
     chosen = [choices[i] for i in rng.choice(len(choices), masks, replace=len(choices) < masks)]
     shown = layers[chosen[0][0]]
-    pixels = _place_image(jitter_colours(image, rng), frame)
+    pixels = _place_image(image, frame, rng)
     targets = torch.from_numpy(np.stack([layers[i] == k for i, k in chosen])).float()
     outside = [(layers[i] == OUTSIDE) | ((layers[i] == 0) & record.zero_is_unknown) for i, _ in chosen]
     valid = ~torch.from_numpy(np.stack(outside))[:, ::2, ::2]
@@ -147,13 +147,12 @@ def jitter_colours(image_hwc: np.ndarray, rng: np.random.Generator) -> np.ndarra
     return image.clip(0, 255)
 
 
-def _place_image(image_hwc: np.ndarray, frame: ImageFrame) -> Tensor:
+def _place_image(image_hwc: np.ndarray, frame: ImageFrame, rng: np.random.Generator) -> Tensor:
     height, width = frame.resized_hw
-    resized = Image.fromarray(image_hwc.round().astype(np.uint8)).resize((width, height), Image.Resampling.BILINEAR)
     # The padding is the mean colour, which the model's preprocessing turns into the zeros it pads with.
     canvas = np.empty((*frame.padded_hw, 3), np.float32)
     canvas[:] = (123.675, 116.28, 103.53)
-    canvas[:height, :width] = np.asarray(resized)
+    canvas[:height, :width] = jitter_colours(resize_image(image_hwc, frame), rng)
     return torch.from_numpy(canvas).permute(2, 0, 1)
 
 
