@@ -27,6 +27,9 @@ import { parseDecoded } from './protocol.js';
  * @property {() => void} dispose
  */
 
+/** How long a worker may be silent before its tier counts as failed: so many first decodes, and never less in ms. */
+const PATIENCE = { decodes: 30, least: 20_000 };
+
 /** The server no longer holds the picture; it must be sent again. */
 export class PictureGoneError extends Error {
   name = 'PictureGoneError';
@@ -44,9 +47,11 @@ export class PictureGoneError extends Error {
  */
 export async function openWorkerBackend({ spawn, tier, threads, suspending, decoder, onShare }) {
   const messenger = createMessenger(spawn());
+  let patience = PATIENCE.least;
   try {
     const open = { type: 'open', tier, threads, suspending, url: decoder.url };
-    await messenger.request(open, { onProgress: ({ share }) => onShare(share) });
+    const { milliseconds } = await messenger.request(open, { onProgress: ({ share }) => onShare(share) });
+    patience = Math.max(PATIENCE.least, PATIENCE.decodes * milliseconds);
   } catch (error) {
     messenger.dispose();
     throw error;
@@ -59,12 +64,12 @@ export async function openWorkerBackend({ spawn, tier, threads, suspending, deco
       if (!embedding) throw new Error('This picture came without its embedding.');
       const bytes = embedding.tensor.bytes.slice();
       const tensor = { ...embedding.tensor, bytes };
-      await messenger.request({ type: 'picture', key, tensor }, { transfer: [bytes.buffer] });
+      await messenger.request({ type: 'picture', key, tensor }, { transfer: [bytes.buffer], patience });
     },
     async decode({ key, frame }, prompts) {
       const { coords, labels } = encodePrompts(prompts, frame);
       const question = { type: 'decode', key, coords, labels };
-      const { logits, iou } = await messenger.request(question, { transfer: [coords.buffer, labels.buffer] });
+      const { logits, iou } = await messenger.request(question, { transfer: [coords.buffer, labels.buffer], patience });
       return { logits, iou };
     },
     dispose: messenger.dispose,

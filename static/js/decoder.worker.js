@@ -44,7 +44,7 @@ async function handle(request) {
   switch (request.type) {
     case 'open':
       graph = await openGraph(request);
-      return port.postMessage({ type: 'opened', id: request.id });
+      return port.postMessage({ type: 'opened', id: request.id, milliseconds: await warmUp(graph) });
     case 'picture':
       await requireGraph().prepare(toFloat32(request.tensor));
       held = request.key;
@@ -71,9 +71,7 @@ async function openGraph({ id, tier, threads, suspending, url }) {
   ort.env.wasm.initTimeout = START_TIMEOUT_MS;
   ort.env.logLevel = 'error';
   const session = await ort.InferenceSession.create(bytes, { executionProviders: [runtime.provider], logSeverityLevel: 3 });
-  const opened = createHoverGraph(ort, session);
-  await warmUp(opened);
-  return opened;
+  return createHoverGraph(ort, session);
 }
 
 /**
@@ -91,11 +89,14 @@ async function loadRuntime(url) {
 /**
  * The first run compiles; a tier that cannot run fails here, before it is chosen.
  * @param {HoverGraph} fresh
+ * @returns {Promise<number>} its milliseconds
  */
 async function warmUp(fresh) {
+  const start = performance.now();
   await fresh.prepare(new Float32Array(EMBEDDING_SHAPE.reduce((product, side) => product * side)));
   const { logits } = await fresh.point(new Float32Array(4), Float32Array.of(1, -1));
   if (!logits.every(Number.isFinite)) throw new Error('The first decode gave values that are not numbers.');
+  return performance.now() - start;
 }
 
 /**

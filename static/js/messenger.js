@@ -1,5 +1,5 @@
 // @ts-check
-/** Requests to a worker as promises: each carries an id and is answered once, with a result or an error. */
+/** Requests to a worker as promises: each carries an id and is answered once, with a result, an error or a timeout. */
 
 /** @typedef {Pick<Worker, 'postMessage' | 'terminate' | 'addEventListener'>} WorkerLike */
 /** @typedef {ReturnType<typeof createMessenger>} Messenger */
@@ -31,18 +31,31 @@ export function createMessenger(worker) {
     waiting.clear();
   }
 
+  /**
+   * @param {number} id
+   * @param {number} patience
+   */
+  function giveUp(id, patience) {
+    waiting.get(id)?.reject(new Error(`The decoder worker did not answer within ${Math.round(patience / 1000)} s.`));
+    waiting.delete(id);
+  }
+
   return {
     /**
      * @param {{type: string, [field: string]: unknown}} message
-     * @param {{transfer?: Transferable[], onProgress?: (message: any) => void}} [options]
+     * @param {{transfer?: Transferable[], onProgress?: (message: any) => void, patience?: number}} [options] patience in ms
      * @returns {Promise<any>}
      */
-    request(message, { transfer = [], onProgress } = {}) {
+    request(message, { transfer = [], onProgress, patience } = {}) {
       const id = (lastId += 1);
-      return new Promise((resolve, reject) => {
+      /** @type {ReturnType<typeof setTimeout> | undefined} */
+      let alarm;
+      const answer = new Promise((resolve, reject) => {
         waiting.set(id, { resolve, reject, onProgress });
+        if (patience !== undefined) alarm = setTimeout(() => giveUp(id, patience), patience);
         worker.postMessage({ ...message, id }, transfer);
       });
+      return answer.finally(() => clearTimeout(alarm));
     },
     dispose() {
       worker.terminate();

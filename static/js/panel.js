@@ -262,7 +262,7 @@ function factsOf({ service, picture, latencies }) {
  * @param {string} value
  */
 function fact(name, value) {
-  return create('div', {}, [create('dt', { textContent: name }), create('dd', { textContent: value })]);
+  return create('div', { className: `fact-${name.toLowerCase()}` }, [create('dt', { textContent: name }), create('dd', { textContent: value })]);
 }
 
 /**

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { PictureGoneError, createServerBackend, openWorkerBackend } from '../../static/js/decoder-backends.js';
 import { createDecoderClient, createLatestWins } from '../../static/js/decoder-client.js';
 import { ApiError } from '../../static/js/api.js';
+import { createMessenger } from '../../static/js/messenger.js';
 import { NO_PROMPTS, withClick } from '../../static/js/prompts.js';
 import { fitFrame, settled } from './helpers.mjs';
 
@@ -227,7 +228,7 @@ test('the worker gets a copy of the embedding, and the coordinates of the frame'
   const opening = openWorkerBackend({
     spawn: () => /** @type {any} */ (worker), tier: 'wasm', threads: 1, suspending: false, decoder: DECODER, onShare() {},
   });
-  worker.answer({ id: 1, type: 'opened' });
+  worker.answer({ id: 1, type: 'opened', milliseconds: 10 });
   const backend = await opening;
   const shown = picture(1);
   const preparing = backend.prepare(shown);
@@ -252,6 +253,14 @@ test('a worker that dies fails every request that waits', async () => {
   assert.ok(worker.terminated);
 });
 
+test('a worker that falls silent fails its tier', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const messenger = createMessenger(/** @type {any} */ (new FakeWorker()));
+  const answer = messenger.request({ type: 'decode' }, { patience: 20_000 });
+  t.mock.timers.tick(20_000);
+  await assert.rejects(answer, /within 20 s/);
+});
+
 test('the download of the decoder reports its progress', async () => {
   const worker = new FakeWorker();
   /** @type {(number | null)[]} */
@@ -260,7 +269,7 @@ test('the download of the decoder reports its progress', async () => {
     spawn: () => /** @type {any} */ (worker), tier: 'wasm', threads: 1, suspending: false, decoder: DECODER, onShare: (share) => shares.push(share),
   });
   worker.answer({ id: 1, type: 'progress', share: 0.5 });
-  worker.answer({ id: 1, type: 'opened' });
+  worker.answer({ id: 1, type: 'opened', milliseconds: 10 });
   await opening;
   assert.deepEqual(shares, [0.5]);
 });
