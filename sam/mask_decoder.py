@@ -61,7 +61,11 @@ class MaskDecoder(nn.Module):
         return masks[:, chosen], iou[:, chosen]
 
     def predict_masks(
-        self, image_embeddings: Tensor, image_pe: Tensor, sparse_prompt_embeddings: Tensor, dense_prompt_embeddings: Tensor
+        self,
+        image_embeddings: Tensor,
+        image_pe: Tensor,
+        sparse_prompt_embeddings: Tensor,
+        dense_prompt_embeddings: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """All tokens' masks, the single-mask token first: logits (B, 1+M, 4h, 4w) and IoU estimates (B, 1+M)."""
         prompts = sparse_prompt_embeddings.shape[0]

@@ -70,7 +70,9 @@ class SAM(nn.Module):
             image_format=image_format,
             preprocessing=preprocessing,
         )
-        self.register_buffer("pixel_mean", torch.tensor(pixel_mean, dtype=torch.float32).view(-1, 1, 1), persistent=False)
+        self.register_buffer(
+            "pixel_mean", torch.tensor(pixel_mean, dtype=torch.float32).view(-1, 1, 1), persistent=False
+        )
         self.register_buffer("pixel_std", torch.tensor(pixel_std, dtype=torch.float32).view(-1, 1, 1), persistent=False)
         self._hash: tuple[tuple, str] | None = None
 
@@ -103,7 +105,7 @@ class SAM(nn.Module):
         )
 
     def save(self, path: str | Path, *, dtype: torch.dtype | None = None) -> None:
-        """Write weights and configuration as one safetensors file; `dtype` stores floating tensors in another precision.
+        """Write weights and configuration as one safetensors file; `dtype` stores floating tensors so.
 
         `sam.load_sam(path)` answers identically (within the precision stored).
         """
@@ -161,7 +163,7 @@ class SAM(nn.Module):
         return pad_tensor(image, self.config.image_encoder.input_hw)
 
     def postprocess_masks(self, masks: Tensor, input_size: tuple[int, ...], original_size: tuple[int, ...]) -> Tensor:
-        """Low-resolution logits (B, M, h, w) -> logits at `original_size`; `input_size` is the resized, unpadded size."""
+        """Low-resolution logits (B, M, h, w) -> logits at `original_size`; `input_size` is the resized size."""
         frame = ImageFrame(tuple(original_size), tuple(input_size), self.config.image_encoder.input_hw)
         return masks_to_original(masks, frame)
 
@@ -271,7 +273,9 @@ class Prompts:
                 None if tensor is None else tensor.flatten(0, 1) for tensor in (coords, labels, boxes, masks)
             )
         if coords is not None and coords.shape[:-1] != labels.shape:
-            raise ValueError(f"labels {tuple(labels.shape)} must have one entry per point of coords {tuple(coords.shape)}")
+            raise ValueError(
+                f"labels {tuple(labels.shape)} must have one entry per point of coords {tuple(coords.shape)}"
+            )
         return cls(None if coords is None else (coords, labels), boxes, masks, per_image)
 
     def to_model(self, frame: ImageFrame, device: torch.device) -> Prompts:
@@ -325,8 +329,8 @@ def _prompt_axis(name: str, tensor: Tensor, plain_ndim: int, images: int) -> int
     """P of a (B, P, ...) prompt, None without that axis."""
     if tensor.ndim not in (plain_ndim, plain_ndim + 1) or tensor.shape[0] != images:
         raise ValueError(
-            f"{name} has shape {tuple(tensor.shape)}; expected {plain_ndim} axes, or {plain_ndim + 1} with a prompt axis, "
-            f"and {images} pictures first"
+            f"{name} has shape {tuple(tensor.shape)}; expected {plain_ndim} axes, "
+            f"or {plain_ndim + 1} with a prompt axis, and {images} pictures first"
         )
     return tensor.shape[1] if tensor.ndim == plain_ndim + 1 else None
 

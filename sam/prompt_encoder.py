@@ -58,7 +58,8 @@ class PromptEncoder(nn.Module):
         """Embed any subset of prompts.
 
         points: coordinates (B, N, 2) as x, y and labels (B, N) in {-1, 0, 1}; boxes: (B, 4) XYXY, or (B, N, 4)
-        where one prompt has several; masks: (B, 1, 4h, 4w) logits. Without a box a padding point is added, as in the original.
+        where one prompt has several; masks: (B, 1, 4h, 4w) logits. Without a box a padding point
+        is added, as in the original.
         Returns sparse (B, N', embed_dim) and dense (B, embed_dim, h, w).
         """
         batch = _batch_size(points, boxes, masks)

@@ -31,7 +31,9 @@ class TinyEncoder(nn.Module):
         super().__init__()
         self.config = TinyConfig(img_size, tuple(widths), tuple(depths), num_heads, out_chans)
         self.img_size = img_size
-        self.stem = nn.Sequential(Conv2dBN(3, widths[0] // 2, 3, 2), nn.GELU(), Conv2dBN(widths[0] // 2, widths[0], 3, 2))
+        self.stem = nn.Sequential(
+            Conv2dBN(3, widths[0] // 2, 3, 2), nn.GELU(), Conv2dBN(widths[0] // 2, widths[0], 3, 2)
+        )
         self.stride4 = _conv_stage(widths[0], depths[0])
         self.down8 = Conv2dBN(widths[0], widths[1], 3, 2)
         self.stride8 = _conv_stage(widths[1], depths[1])

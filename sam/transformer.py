@@ -32,7 +32,7 @@ class TwoWayTransformer(nn.Module):
         self.norm_final_attn = nn.LayerNorm(embedding_dim)
 
     def forward(self, image_embedding: Tensor, image_pe: Tensor, point_embedding: Tensor) -> tuple[Tensor, Tensor]:
-        """image_embedding and image_pe (B, C, h, w), point_embedding (B, N, C) -> tokens (B, N, C), keys (B, h*w, C)."""
+        """image_embedding, image_pe (B, C, h, w), point_embedding (B, N, C) -> tokens (B, N, C), keys (B, h*w, C)."""
         keys = image_embedding.flatten(2).transpose(1, 2)
         key_pe = image_pe.flatten(2).transpose(1, 2)
         queries = point_embedding
@@ -46,7 +46,13 @@ class TwoWayAttentionBlock(nn.Module):
     """Self-attention of the tokens, tokens to picture, perceptron, picture to tokens; each with a post-norm."""
 
     def __init__(
-        self, embedding_dim: int, num_heads: int, mlp_dim: int, attention_downsample_rate: int, *, skip_first_layer_pe: bool
+        self,
+        embedding_dim: int,
+        num_heads: int,
+        mlp_dim: int,
+        attention_downsample_rate: int,
+        *,
+        skip_first_layer_pe: bool,
     ) -> None:
         super().__init__()
         self.self_attn = Attention(embedding_dim, num_heads)
@@ -61,7 +67,9 @@ class TwoWayAttentionBlock(nn.Module):
 
     def forward(self, queries: Tensor, keys: Tensor, query_pe: Tensor, key_pe: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens (B, N, C) and picture (B, h*w, C), each with its positions; both come back updated."""
-        if self.skip_first_layer_pe:  # in the first block the tokens still are their own positions, and nothing is added
+        if (
+            self.skip_first_layer_pe
+        ):  # in the first block the tokens still are their own positions, and nothing is added
             queries = self.self_attn(q=queries, k=queries, v=queries)
         else:
             q = queries + query_pe

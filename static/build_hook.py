@@ -22,5 +22,8 @@ class VendorBuildHook(BuildHookInterface):
         npm = shutil.which("npm")
         if npm is None:
             raise RuntimeError("npm is needed once, to fetch onnxruntime-web for the page: install Node.js 20 or newer")
-        for command in ([npm, "ci", "--ignore-scripts", "--omit=dev", "--no-audit", "--no-fund"], [npm, "run", "vendor"]):
+        for command in (
+            [npm, "ci", "--ignore-scripts", "--omit=dev", "--no-audit", "--no-fund"],
+            [npm, "run", "vendor"],
+        ):
             subprocess.run(command, cwd=root, check=True)

@@ -17,9 +17,9 @@ from .loop import Recipe, Stage, fit
 
 RECIPE = Recipe(
     stages=(
-        Stage(size=128, steps=1600, pictures=16, masks=8),
-        Stage(size=256, steps=900, pictures=8, masks=8),
-        Stage(size=512, steps=240, pictures=4, masks=8),
+        Stage(size=128, steps=1200, pictures=16, masks=8),
+        Stage(size=256, steps=700, pictures=8, masks=8),
+        Stage(size=512, steps=180, pictures=4, masks=8),
     )
 )
 """How the embedded weights were made: prompts are learned on small pictures, edges on large ones."""
@@ -33,7 +33,9 @@ def main() -> None:
     fitting = commands.add_parser("fit", help="train the tiny model; resumes where a killed run stopped")
     fitting.add_argument("--data", type=Path, required=True, help="folder of pictures with layered masks")
     fitting.add_argument("--output", type=Path, required=True, help="folder for checkpoint, metrics and model")
-    fitting.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="bf16 pays where the CPU has AMX")
+    fitting.add_argument(
+        "--precision", choices=("fp32", "bf16"), default="fp32", help="bf16 pays where the CPU has AMX"
+    )
     fitting.add_argument("--compile", action="store_true", help="compile the decoder (needs a C++ compiler)")
     fitting.add_argument("--scale", type=float, default=1.0, help="multiply every stage's steps, 0.01 to try it out")
     fitting.set_defaults(run=run_fit)
@@ -51,7 +53,8 @@ def main() -> None:
 def run_fit(options: argparse.Namespace) -> None:
     """Train and show progress."""
     stages = tuple(
-        Stage(stage.size, max(1, round(stage.steps * options.scale)), stage.pictures, stage.masks) for stage in RECIPE.stages
+        Stage(stage.size, max(1, round(stage.steps * options.scale)), stage.pictures, stage.masks)
+        for stage in RECIPE.stages
     )
     recipe = Recipe(**{**asdict(RECIPE), "stages": stages})
     torch.manual_seed(recipe.seed)

@@ -55,8 +55,8 @@ class Record:
 class Batch:
     """Training examples of one working size S: P pictures, M masks each; s = S/2 is the low-resolution side.
 
-    images (P, 3, S, S) 0-255; targets (P, M, s, s) in 0-1; valid (P, M, s, s) bool; segments (P, S/8, S/8) int ids of one
-    layer for the auxiliary losses, 0 or less where there is none.
+    images (P, 3, S, S) 0-255; targets (P, M, s, s) in 0-1; valid (P, M, s, s) bool; segments (P, S/8, S/8) int ids of
+    one layer for the auxiliary losses, 0 or less where there is none.
     """
 
     images: Tensor
@@ -125,7 +125,9 @@ def draw_example(record: Record, size: int, masks: int, rng: np.random.Generator
     return example
 
 
-def random_crop(image: np.ndarray, layers: tuple[np.ndarray, ...], rng: np.random.Generator) -> tuple[np.ndarray, list[np.ndarray]]:
+def random_crop(
+    image: np.ndarray, layers: tuple[np.ndarray, ...], rng: np.random.Generator
+) -> tuple[np.ndarray, list[np.ndarray]]:
     """Half the time the whole picture, else a window of 0.5 to 1 of each side."""
     height, width = image.shape[:2]
     if rng.random() < 0.5:

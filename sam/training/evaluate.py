@@ -39,7 +39,10 @@ class Report:
 
     def means(self) -> dict[str, dict[str, float]]:
         """Mean IoU; of the fixed discs only the best."""
-        return {source: _with_best_disc({key: float(v.mean()) for key, v in by.items()}) for source, by in self.scores.items()}
+        return {
+            source: _with_best_disc({key: float(v.mean()) for key, v in by.items()})
+            for source, by in self.scores.items()
+        }
 
     def as_dict(self) -> dict:
         """Plain JSON data."""
@@ -96,7 +99,9 @@ def score_target(model: SAM, embedding: ImageEmbedding, target: Target) -> dict[
     return {
         "1 click": candidates[best],
         "oracle of 3": max(candidates),
-        "3 clicks": _iou(correct(model, embedding, target, click, first.masks[best], first.low_res_logits[best], 2), target),
+        "3 clicks": _iou(
+            correct(model, embedding, target, click, first.masks[best], first.low_res_logits[best], 2), target
+        ),
         "box": _iou(boxed.masks[0], target),
         "ellipse": _iou(inscribed_ellipse(box, mask.shape), target),
         **{f"disc {radius}": _iou(disc(click, radius, mask.shape), target) for radius in DISC_RADII},
@@ -104,7 +109,13 @@ def score_target(model: SAM, embedding: ImageEmbedding, target: Target) -> dict[
 
 
 def correct(
-    model: SAM, embedding: ImageEmbedding, target: Target, click: np.ndarray, mask: np.ndarray, logits: np.ndarray, rounds: int
+    model: SAM,
+    embedding: ImageEmbedding,
+    target: Target,
+    click: np.ndarray,
+    mask: np.ndarray,
+    logits: np.ndarray,
+    rounds: int,
 ) -> np.ndarray:
     """Add `rounds` corrective clicks to an answer; the H,W mask after the last."""
     points, labels = [click], [1]

@@ -27,7 +27,6 @@ from .clicks import corrective_click, first_click, jittered_box
 from .data import Batch, BatchSampler, Record
 from .losses import affinity_loss, decoder_loss, mask_iou
 
-
 Decode = Callable[[Tensor, Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor]]
 """Embeddings, coords, labels and mask logits -> logits and IoU; see `decode`."""
 
@@ -100,7 +99,7 @@ def fit(
     *,
     dtype: torch.dtype | None = None,
     compiled: bool = False,
-    checkpoint_every: int = 200,
+    checkpoint_every: int = 100,
 ) -> Iterator[Metrics]:
     """Train `model` (this project's tiny encoder) and yield metrics; `folder` keeps the checkpoint and `metrics.jsonl`.
 

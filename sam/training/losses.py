@@ -11,7 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def sigmoid_focal_loss(logits: Tensor, targets: Tensor, valid: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
+def sigmoid_focal_loss(
+    logits: Tensor, targets: Tensor, valid: Tensor, alpha: float = 0.25, gamma: float = 2.0
+) -> Tensor:
     """Mean focal loss over the valid pixels: (..., h, w) three times -> (...), at least 0."""
     cross_entropy = F.binary_cross_entropy_with_logits(logits, targets.expand_as(logits), reduction="none")
     probability = logits.sigmoid()
@@ -60,8 +62,8 @@ def decoder_loss(logits: Tensor, iou_predictions: Tensor, targets: Tensor, valid
 def affinity_loss(embeddings: Tensor, segments: Tensor, cells: int = 192, temperature: float = 0.1) -> Tensor:
     """Cells of one segment should look alike, cells of different segments should not: a scalar, at least 0.
 
-    embeddings (P, C, g, g); segments (P, g, g) int ids, 0 or less is left out. Cosine similarity of random cells against
-    the segments' relation by cross entropy, each class weighted alike.
+    embeddings (P, C, g, g); segments (P, g, g) int ids, 0 or less is left out. Cosine similarity of random cells
+    against the segments' relation by cross entropy, each class weighted alike.
     """
     index = torch.randint(segments[0].numel(), (cells,), device=segments.device)
     ids = segments.flatten(1)[:, index]
