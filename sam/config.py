@@ -26,8 +26,26 @@ def _require_multiple(what: str, value: int, divisor: int, of: str) -> None:
         raise ValueError(f"{what} {value} is not a multiple of {of} {divisor}")
 
 
+class PictureGrid:
+    """What every encoder configuration has: the padded input `img_size` and the `stride` of its embedding."""
+
+    img_size: int | Size
+    stride = 16
+
+    @property
+    def input_hw(self) -> Size:
+        """Height and width of the padded model input, in pixels."""
+        return as_size(self.img_size)
+
+    @property
+    def grid_hw(self) -> Size:
+        """Height and width of the embedding, in cells."""
+        height, width = self.input_hw
+        return (height // self.stride, width // self.stride)
+
+
 @dataclass(frozen=True)
-class ViTConfig:
+class ViTConfig(PictureGrid):
     """ViTDet image encoder (SAM paper, appendix A; Li et al. 2022): `ImageEncoderViT`."""
 
     img_size: int | Size = 1024
@@ -53,19 +71,13 @@ class ViTConfig:
             raise ValueError(f"window_size {self.window_size} is negative; 0 means global attention everywhere")
 
     @property
-    def input_hw(self) -> Size:
-        """Height and width of the padded model input, in pixels."""
-        return as_size(self.img_size)
-
-    @property
-    def grid_hw(self) -> Size:
-        """Height and width of the embedding, in cells."""
-        height, width = self.input_hw
-        return (height // self.patch_size, width // self.patch_size)
+    def stride(self) -> int:
+        """Pixels per embedding cell."""
+        return self.patch_size
 
 
 @dataclass(frozen=True)
-class TinyViTConfig:
+class TinyViTConfig(PictureGrid):
     """TinyViT image encoder of MobileSAM (Wu et al. 2022, Zhang et al. 2023): `TinyViT`."""
 
     img_size: int = 1024
@@ -86,19 +98,9 @@ class TinyViTConfig:
         for dim, heads in zip(self.embed_dims, self.num_heads, strict=True):
             _require_multiple("embed_dims", dim, heads, "num_heads")
 
-    @property
-    def input_hw(self) -> Size:
-        """Height and width of the padded model input, in pixels."""
-        return as_size(self.img_size)
-
-    @property
-    def grid_hw(self) -> Size:
-        """Height and width of the embedding, in cells: the last stage keeps stride 16."""
-        return (self.img_size // 16, self.img_size // 16)
-
 
 @dataclass(frozen=True)
-class TinyConfig:
+class TinyConfig(PictureGrid):
     """This project's own small convolutional encoder with attention at the coarsest level: `TinyEncoder`.
 
     `widths` are the channels at strides 4, 8, 16 and 32 of the halved picture, `depths` the blocks there.
@@ -114,17 +116,6 @@ class TinyConfig:
         for side in self.input_hw:
             _require_multiple("img_size", side, 64, "total stride")
         _require_multiple("widths[3]", self.widths[3], self.num_heads, "num_heads")
-
-    @property
-    def input_hw(self) -> Size:
-        """Height and width of the padded model input, in pixels."""
-        return as_size(self.img_size)
-
-    @property
-    def grid_hw(self) -> Size:
-        """Height and width of the embedding, in cells."""
-        height, width = self.input_hw
-        return (height // 16, width // 16)
 
 
 EncoderConfig = ViTConfig | TinyViTConfig | TinyConfig
