@@ -50,9 +50,9 @@ class Recipe:
     final_learning_rate: float = 1e-5
     warmup_steps: int = 200
     weight_decay: float = 0.05
-    ema_decay: float = 0.998
+    ema_decay: float = 0.995
     affinity_weight: float = 0.3
-    refinement_shares: tuple[float, ...] = (0.4, 0.35, 0.25)
+    refinement_shares: tuple[float, ...] = (0.55, 0.3, 0.15)
     """How often a step adds 0, 1, 2 ... corrective clicks, with mask feedback, after the first prompt."""
     seed: int = 0
 
