@@ -17,7 +17,7 @@ class VendorBuildHook(BuildHookInterface):
 
     def initialize(self, version: str, build_data: dict) -> None:
         root = Path(self.root)
-        if any((root / "static" / "vendor").glob("*.wasm")):
+        if any((root / "static" / "vendor").rglob("*.wasm")):
             return
         npm = shutil.which("npm")
         if npm is None:
