@@ -5,13 +5,16 @@ Functions on `onnx.ModelProto`, which they change in place; they know nothing of
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import Literal, get_args
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read once, as it loads; since 1.29 it would report each session by network
+import onnxruntime
 
 OPSET = 17
 """The oldest opset with LayerNormalization; every onnxruntime-web since 1.13 runs it."""
