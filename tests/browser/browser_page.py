@@ -1,0 +1,178 @@
+"""The page under a person's hands: a real pointer and real keys go in, pixels and `window.samDebug` come out."""
+
+import base64
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from urllib.parse import urlencode, urlsplit
+
+import numpy as np
+from browser_pictures import GRID, Picture, Shown
+from PIL import Image
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request
+
+PATIENCE_MS = 240_000
+_LAST_MASK = """() => {
+    const mask = samDebug.lastMask();
+    if (!mask) return null;
+    const bytes = Array.from(new Uint8Array(mask.logits.buffer), (byte) => String.fromCharCode(byte));
+    return { ...mask, logits: btoa(bytes.join('')) };
+}"""
+
+
+@dataclass
+class Guard:
+    """What must not happen in a browser: errors, refusals by a policy, requests to anybody but our server."""
+
+    host: str
+    faults: list[str] = field(default_factory=list)
+    expected: list[str] = field(default_factory=list)
+
+    def watch(self, context: BrowserContext) -> None:
+        context.on("weberror", lambda error: self.faults.append(f"error: {error.error}"))
+        context.on("console", self._listen)
+        context.on("request", self._look_at)
+
+    def expect(self, pattern: str) -> None:
+        """Errors that match belong to this test."""
+        self.expected.append(pattern)
+
+    @property
+    def unexpected(self) -> list[str]:
+        return [fault for fault in self.faults if not any(re.search(each, fault) for each in self.expected)]
+
+    def _listen(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.faults.append(f"console: {message.text} ({message.location['url']})")
+
+    def _look_at(self, request: Request) -> None:
+        address = urlsplit(request.url)
+        if address.scheme not in ("data", "blob") and address.netloc != self.host:
+            self.faults.append(f"request to another host: {request.url}")
+
+
+@dataclass(frozen=True)
+class View:
+    """Where a picture lies on the screen, in CSS pixels."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+class SamPage:
+    """One page in one browser context. Positions are in pixels of the picture unless they are called screen."""
+
+    def __init__(self, page: Page, address: str) -> None:
+        self.page, self.address = page, address
+
+    # ---- what a person does -----------------------------------------------------------------------
+
+    def open(self, **query: str) -> dict:
+        """Load the page and wait until its decoder is ready."""
+        self.page.goto(f"{self.address}?{urlencode(query)}")
+        return self.wait_for("a decoder", lambda state: state["decoder"]["status"] == "ready")
+
+    def open_gallery(self, picture: Picture) -> None:
+        self.page.locator(f'#gallery img[src$="{picture.name}"]').click()
+        self.wait_until_ready(picture)
+
+    def upload(self, picture: Picture) -> None:
+        """Choose a file; does not wait."""
+        file = {"name": picture.name, "mimeType": picture.mime_type, "buffer": picture.data}
+        self.page.locator("#file").set_input_files(file)
+
+    def upload_and_wait(self, picture: Picture) -> None:
+        self.upload(picture)
+        self.wait_until_ready(picture)
+
+    def hover(self, x: float, y: float) -> Shown:
+        self.page.mouse.move(*self.screen(x, y))
+        return self.answer()
+
+    def click(self, x: float, y: float, button: str = "left", key: str | None = None) -> Shown:
+        self.page.mouse.move(*self.screen(x, y))
+        if key:
+            self.page.keyboard.down(key)
+        self.page.mouse.click(*self.screen(x, y), button=button)
+        if key:
+            self.page.keyboard.up(key)
+        return self.answer()
+
+    def start_drag(self, box: tuple[float, float, float, float]) -> Shown:
+        """Press at one corner, move to the other and hold."""
+        x0, y0, x1, y1 = box
+        self.page.mouse.move(*self.screen(x0, y0))
+        self.page.mouse.down()
+        self.page.mouse.move(*self.screen((x0 + x1) / 2, (y0 + y1) / 2))
+        self.page.mouse.move(*self.screen(x1, y1))
+        self.wait_for("a box being drawn", lambda state: state["mask"] and state["mask"]["prompts"]["box"])
+        return self.shown()
+
+    def press(self, keys: str) -> None:
+        self.page.keyboard.press(keys)
+
+    def leave_picture(self) -> None:
+        """Move the pointer off the picture, to where the page says its name."""
+        self.page.mouse.move(2, 2)
+        self.wait_for("no hover", lambda state: state["hover"] is None)
+
+    # ---- what a person sees -----------------------------------------------------------------------
+
+    def state(self) -> dict:
+        return self.page.evaluate("() => samDebug.state()")
+
+    def answer(self) -> Shown:
+        """The mask shown, once it answers what is asked now: the kept prompts, or the pixel under the pointer."""
+        self.wait_for("the answer", lambda state: state["mask"] and state["mask"]["prompts"] == _question(state))
+        return self.shown()
+
+    def shown(self) -> Shown:
+        mask = self.page.evaluate(_LAST_MASK)
+        logits = np.frombuffer(base64.b64decode(mask.pop("logits")), np.float32)
+        return Shown(logits=logits.reshape(GRID, GRID).copy(), **mask)
+
+    def view(self) -> View:
+        return View(**self.state()["view"])
+
+    def screen(self, x: float, y: float) -> tuple[float, float]:
+        """A position in the picture as a position on the screen."""
+        state = self.state()
+        view, size = View(**state["view"]), state["picture"]["size"]
+        return view.x + x * view.width / size["width"], view.y + y * view.height / size["height"]
+
+    def screenshot(self) -> np.ndarray:
+        """What is drawn, (H, W, 3) float in device pixels."""
+        self.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        return np.asarray(Image.open(io.BytesIO(self.page.screenshot())).convert("RGB"), dtype=np.float64)
+
+    # ---- waiting ----------------------------------------------------------------------------------
+
+    def wait_until_ready(self, picture: Picture) -> None:
+        def ready(state: dict) -> bool:
+            shown = state["picture"]
+            assert not (shown and shown["phase"]["status"] == "failed"), shown
+            return shown and shown["name"] == picture.name and shown["phase"]["status"] == "ready"
+
+        self.wait_for(f"{picture.name} to be ready", ready)
+
+    def wait_for(self, what: str, condition: Callable[[dict], object]) -> dict:
+        """Ask the page's state until the condition holds; time is not what these tests are about."""
+        for _ in range(PATIENCE_MS // 50):
+            if condition(state := self.state()):
+                return state
+            self.page.wait_for_timeout(50)
+        raise AssertionError(f"waited in vain for {what}; the page says {state}")
+
+
+def _question(state: dict) -> dict | None:
+    """The page's own rule, told again: what was kept, else a click where the pointer is."""
+    kept = state["prompts"]
+    if kept["clicks"] or kept["box"]:
+        return kept
+    if state["hover"] is None:
+        return None
+    x, y = state["hover"]
+    return {"clicks": [{"x": x, "y": y, "label": 1}], "box": None}

@@ -1,0 +1,142 @@
+"""Pictures for the page, PyTorch's answers for them, and masks compared."""
+
+import io
+import mimetypes
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageOps
+
+from sam import SAM
+from sam.predictor import ImageEmbedding, encode, predict_low_res
+from sam.transforms import ImageFrame, masks_to_original
+
+GRID = 256
+FRAME = 1024
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture file as a person would open it."""
+
+    name: str
+    data: bytes
+
+    @property
+    def mime_type(self) -> str:
+        return mimetypes.guess_type(self.name)[0] or "application/octet-stream"
+
+    @cached_property
+    def pixels(self) -> np.ndarray:
+        """H, W, 3 uint8, upright; read by Pillow alone, not by the server's code."""
+        return np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(self.data))).convert("RGB"))
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, upright."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+    @cached_property
+    def frame(self) -> ImageFrame:
+        return ImageFrame.fit(self.pixels.shape[:2], FRAME)
+
+    @classmethod
+    def encoded(cls, name: str, pixels: np.ndarray, **options) -> "Picture":
+        """The file that Pillow writes under this name."""
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, Image.registered_extensions()["." + name.rpartition(".")[2]], **options)
+        return cls(name, file.getvalue())
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the page shows: low-resolution logits (256, 256), which of the four they are, what they answer."""
+
+    logits: np.ndarray
+    index: int
+    iou: float
+    prompts: dict
+
+    @property
+    def is_ambiguous(self) -> bool:
+        return len(self.prompts["clicks"]) == 1 and self.prompts["box"] is None
+
+
+class Oracle:
+    """PyTorch's answers to what the page was asked, on the same picture files."""
+
+    def __init__(self, model: SAM) -> None:
+        self.model = model
+        self._embeddings: dict[bytes, ImageEmbedding] = {}
+
+    def logits(self, picture: Picture, prompts: dict) -> tuple[np.ndarray, np.ndarray]:
+        """All four candidates, (4, 256, 256), and their predicted IoU, for prompts in the picture's pixels."""
+        clicks = prompts["clicks"]
+        points = [[click["x"], click["y"]] for click in clicks] or None
+        labels = [click["label"] for click in clicks] or None
+        return predict_low_res(self.model, self._embedding(picture), points, labels, prompts["box"])
+
+    def agreement(self, picture: Picture, shown: Shown) -> float:
+        """IoU of the mask shown with PyTorch's for the same prompts, over the picture's part of the grid.
+
+        The page chooses among three candidates by predicted IoU; near a tie either choice is right, but no other.
+        """
+        logits, iou = self.logits(picture, shown.prompts)
+        if shown.is_ambiguous:
+            assert shown.index in (1, 2, 3) and iou[shown.index] > iou[1:].max() - 0.03, (shown.index, iou)
+        else:
+            assert shown.index == 0
+        rows, columns = (-(-side * GRID // FRAME) for side in picture.frame.resized_hw)
+        return overlap(shown.logits[:rows, :columns] > 0, logits[shown.index, :rows, :columns] > 0)
+
+    def _embedding(self, picture: Picture) -> ImageEmbedding:
+        if picture.data not in self._embeddings:
+            self._embeddings[picture.data] = encode(self.model, picture.pixels)
+        return self._embeddings[picture.data]
+
+
+def picture_mask(picture: Picture, logits: np.ndarray) -> np.ndarray:
+    """PyTorch's way from low-resolution logits to a mask of the picture, (H, W) bool."""
+    return (masks_to_original(torch.from_numpy(logits)[None, None], picture.frame) > 0)[0, 0].numpy()
+
+
+def overlap(a: np.ndarray, b: np.ndarray) -> float:
+    """IoU of two masks, neither of them empty."""
+    assert a.any() and b.any(), f"a mask is empty: {a.sum()} and {b.sum()} of {a.size} pixels"
+    return float((a & b).sum() / (a | b).sum())
+
+
+# ---- pixels drawn -----------------------------------------------------------------------------------
+
+TINT = np.array([74.0, 115.0, 255.0])
+TINT_SHARE = 0.42
+
+
+def expected_in_view(picture: Picture, logits: np.ndarray, view, ratio: float = 1) -> np.ndarray:
+    """The mask as PyTorch makes it, at the size at which the picture is shown, in device pixels."""
+    shown_hw = round(view.height * ratio), round(view.width * ratio)
+    frame = replace(picture.frame, original_hw=shown_hw)
+    return (masks_to_original(torch.from_numpy(logits)[None, None], frame) > 0)[0, 0].numpy()
+
+
+def drawn_mask(bare: np.ndarray, masked: np.ndarray, view, ratio: float = 1) -> np.ndarray:
+    """Where a screenshot has at least half of the mask's tint over the screenshot without a mask; the view only."""
+    before, after = in_view(bare, view, ratio), in_view(masked, view, ratio)
+    towards = TINT - before
+    share = ((after - before) * towards).sum(-1) / np.maximum((towards**2).sum(-1), 1)
+    return share > TINT_SHARE / 2
+
+
+def in_view(screenshot: np.ndarray, view, ratio: float = 1) -> np.ndarray:
+    """The part of a screenshot that shows the picture."""
+    top, left = round(view.y * ratio), round(view.x * ratio)
+    return screenshot[top : top + round(view.height * ratio), left : left + round(view.width * ratio)]
+
+
+def grown(mask: np.ndarray, reach: int) -> np.ndarray:
+    """The mask and everything at most `reach` pixels from it, along rows, columns and diagonals."""
+    image = torch.from_numpy(mask).float()[None, None]
+    return F.max_pool2d(image, 2 * reach + 1, stride=1, padding=reach)[0, 0].numpy() > 0

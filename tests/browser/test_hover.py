@@ -1,0 +1,89 @@
+"""The mask under the mouse, on photographs: the page's answer, and its pixels, against PyTorch's."""
+
+import json
+
+import numpy as np
+import pytest
+from browser_pictures import drawn_mask, expected_in_view, in_view, overlap
+
+from sam.export import export_decoder
+
+pytestmark = pytest.mark.browser
+
+SHIPPED, EXACT, DRAWN = 0.97, 0.99, 0.9
+POINTS = {
+    "chelsea": [(130, 130), (250, 160), (360, 220), (40, 40)],
+    "coffee": [(300, 180), (430, 330), (120, 60)],
+    "astronaut": [(220, 130), (330, 350), (60, 200), (430, 150)],
+}
+
+
+@pytest.mark.parametrize("name", POINTS)
+def test_mask_under_the_mouse_is_pytorchs(sam_page, oracle, photographs, name):
+    sam_page.open()
+    sam_page.open_gallery(photographs[name])
+    for point in POINTS[name]:
+        shown = sam_page.hover(*point)
+        assert oracle.agreement(photographs[name], shown) >= SHIPPED, point
+        assert shown.iou == pytest.approx(oracle.logits(photographs[name], shown.prompts)[1][shown.index], abs=0.05)
+
+
+def test_fp32_decoder_in_the_browser_is_pytorchs(sam_page, oracle, photographs):
+    """The same page and runtime with nothing rounded: an fp32 graph and fp32 embeddings in place of the shipped."""
+    picture = photographs["chelsea"]
+    _serve_fp32(sam_page.page, export_decoder(oracle.model, contract="hover", precision="fp32"))
+    assert sam_page.open()["decoder"]["precision"] == "fp32"
+    sam_page.open_gallery(picture)
+    for point in POINTS["chelsea"]:
+        shown = sam_page.hover(*point)
+        expected, _ = oracle.logits(picture, shown.prompts)
+        assert oracle.agreement(picture, shown) >= EXACT
+        np.testing.assert_allclose(shown.logits, expected[shown.index], atol=1e-3 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("renderer", ["webgl2", "2d"])
+def test_drawn_tint_covers_pytorchs_mask(sam_page, oracle, photographs, renderer):
+    picture = photographs["coffee"]
+    state = sam_page.open(renderer=renderer)
+    if state["renderer"] != renderer:
+        pytest.skip("this Chromium has no WebGL2")
+    sam_page.open_gallery(picture)
+    sam_page.leave_picture()
+    bare = sam_page.screenshot()
+    for point in POINTS["coffee"]:
+        shown = sam_page.hover(*point)
+        view = sam_page.view()
+        expected = expected_in_view(picture, oracle.logits(picture, shown.prompts)[0][shown.index], view)
+        assert overlap(drawn_mask(bare, sam_page.screenshot(), view), expected) >= DRAWN, point
+
+
+def test_mask_goes_when_the_mouse_leaves(sam_page, photographs):
+    sam_page.open()
+    sam_page.open_gallery(photographs["coffee"])
+    sam_page.leave_picture()
+    view = sam_page.view()
+    bare = in_view(sam_page.screenshot(), view)
+    sam_page.hover(*POINTS["coffee"][0])
+    assert not np.array_equal(in_view(sam_page.screenshot(), view), bare)
+    sam_page.leave_picture()
+    assert sam_page.state()["mask"] is None
+    np.testing.assert_array_equal(in_view(sam_page.screenshot(), view), bare)
+
+
+def _serve_fp32(page, graph) -> None:
+    """Answer in the server's place where it names or sends a decoder; ask it for embeddings in fp32."""
+
+    def describe(route):
+        reply = route.fetch().json()
+        url = f"/api/decoders/{graph.sha256}.onnx"
+        only = {"precision": "fp32", "sha256": graph.sha256, "url": url, "bytes": len(graph.bytes)}
+        reply["decoders"] = [reply["decoders"][0] | only]
+        route.fulfill(json=reply)
+
+    def accept(route):
+        answer = route.fetch()
+        route.fulfill(response=answer, body=json.dumps(answer.json()).replace("/fp16", "/fp32"))
+
+    page.route("**/api/model", describe)
+    page.route("**/api/images", accept)
+    page.route(f"**/api/decoders/{graph.sha256}.onnx", lambda route: route.fulfill(body=graph.bytes))

@@ -1,0 +1,41 @@
+"""Every place where a mask can be decoded gives PyTorch's mask; the best that works is taken, the reasons are told."""
+
+import os
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+CLOSE = 0.97
+POINTS = [(130, 130), (360, 220)]
+ADAPTER = "async () => Boolean(await navigator.gpu?.requestAdapter())"
+
+
+@pytest.mark.parametrize(
+    ("tier", "precision"), [("webgpu", "fp16"), ("wasm-threads", "int8"), ("wasm", "int8"), ("server", "fp32")]
+)
+def test_tier_gives_pytorchs_mask(sam_page, oracle, photographs, tier, precision):
+    _skip_without(tier, sam_page)
+    decoder = sam_page.open(tier=tier)["decoder"]
+    assert (decoder["tier"], decoder["precision"]) == (tier, precision)
+    assert (decoder["threads"] > 1) == (tier == "wasm-threads")
+    sam_page.open_gallery(photographs["chelsea"])
+    for point in POINTS:
+        assert oracle.agreement(photographs["chelsea"], sam_page.hover(*point)) >= CLOSE, point
+    assert sam_page.state()["decoder"]["tier"] == tier, "another tier had to help out"
+
+
+def test_best_tier_that_works_is_taken_and_told(sam_page):
+    decoder = sam_page.open()["decoder"]
+    assert sam_page.page.evaluate("() => crossOriginIsolated")
+    assert decoder["tier"] == ("wasm-threads" if os.cpu_count() > 1 else "wasm")
+    assert [refusal["tier"] for refusal in decoder["refused"]][:1] == ["webgpu"]
+    assert sam_page.page.locator("#tier").inner_text().startswith("WebAssembly")
+
+
+def _skip_without(tier: str, sam_page) -> None:
+    sam_page.page.goto(sam_page.address)
+    if tier == "webgpu" and not sam_page.page.evaluate(ADAPTER):
+        pytest.skip("this Chromium has no WebGPU adapter, not even SwiftShader")
+    if tier == "wasm-threads" and sam_page.page.evaluate("() => navigator.hardwareConcurrency") < 2:
+        pytest.skip("this machine has one core")
