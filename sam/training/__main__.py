@@ -19,7 +19,7 @@ RECIPE = Recipe(
     stages=(
         Stage(size=128, steps=1200, pictures=16, masks=8),
         Stage(size=256, steps=500, pictures=8, masks=8),
-        Stage(size=512, steps=450, pictures=4, masks=8),
+        Stage(size=512, steps=650, pictures=4, masks=8),
     )
 )
 """How the embedded weights were made: prompts are learned on small pictures, edges on large ones."""
