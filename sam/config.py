@@ -80,7 +80,7 @@ class ViTConfig(PictureGrid):
 class TinyViTConfig(PictureGrid):
     """TinyViT image encoder of MobileSAM (Wu et al. 2022, Zhang et al. 2023): `TinyViT`."""
 
-    img_size: int = 1024
+    img_size: int | Size = 1024
     embed_dims: tuple[int, ...] = (64, 128, 160, 320)
     depths: tuple[int, ...] = (2, 2, 6, 2)
     num_heads: tuple[int, ...] = (2, 4, 5, 10)
@@ -91,7 +91,8 @@ class TinyViTConfig(PictureGrid):
     out_chans: int = 256
 
     def __post_init__(self) -> None:
-        _require_multiple("img_size", self.img_size, 16, "stride")
+        for side in self.input_hw:
+            _require_multiple("img_size", side, self.stride, "stride")
         lengths = {len(self.embed_dims), len(self.depths), len(self.num_heads), len(self.window_sizes)}
         if lengths != {4}:
             raise ValueError(f"embed_dims, depths, num_heads and window_sizes need 4 stages each, got {lengths}")

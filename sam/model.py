@@ -17,7 +17,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from .config import VARIANTS, DecoderConfig, EncoderConfig, SAMConfig, TinyConfig, TinyViTConfig, ViTConfig
+from .config import VARIANTS, DecoderConfig, EncoderConfig, SAMConfig, Size, TinyConfig, TinyViTConfig, ViTConfig
 from .image_encoder import ImageEncoderViT
 from .mask_decoder import MaskDecoder
 from .prompt_encoder import PromptEncoder
@@ -34,7 +34,8 @@ _ENCODERS: dict[type, type[nn.Module]] = {ViTConfig: ImageEncoderViT, TinyViTCon
 class SAM(nn.Module):
     """Segment Anything.
 
-    `pixel_mean` and `pixel_std` are RGB values in 0-255; `mask_threshold` splits logits into mask and background.
+    `pixel_mean` and `pixel_std` are values in 0-255, in the channel order of `image_format`; `mask_threshold` splits
+    logits into mask and background.
     """
 
     def __init__(
@@ -64,16 +65,14 @@ class SAM(nn.Module):
                 iou_head_depth=mask_decoder.iou_head_depth,
                 iou_head_hidden_dim=mask_decoder.iou_head_hidden_dim,
             ),
-            pixel_mean=tuple(pixel_mean),
-            pixel_std=tuple(pixel_std),
-            mask_threshold=mask_threshold,
+            pixel_mean=tuple(map(float, pixel_mean)),
+            pixel_std=tuple(map(float, pixel_std)),
+            mask_threshold=float(mask_threshold),
             image_format=image_format,
             preprocessing=preprocessing,
         )
-        self.register_buffer(
-            "pixel_mean", torch.tensor(pixel_mean, dtype=torch.float32).view(-1, 1, 1), persistent=False
-        )
-        self.register_buffer("pixel_std", torch.tensor(pixel_std, dtype=torch.float32).view(-1, 1, 1), persistent=False)
+        self.register_buffer("pixel_mean", torch.tensor(self.config.pixel_mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(self.config.pixel_std).view(-1, 1, 1), persistent=False)
         self._hash: tuple[tuple, str] | None = None
 
     # --- construction and storage -------------------------------------------------------------------------------
@@ -190,10 +189,10 @@ class SAM(nn.Module):
             sparse, dense = sparse.expand(pictures, -1, -1), dense.expand(pictures, -1, -1, -1)
         return self.mask_decoder.predict_masks(image_embeddings, self.prompt_encoder.get_dense_pe(), sparse, dense)
 
-    def forward(self, batch: Batch | list[Batch], multimask_output: bool | None = None) -> Batch | list[Batch]:
+    def forward(self, batched_input: Batch | list[Batch], multimask_output: bool | None = None) -> Batch | list[Batch]:
         """Segment a batch, or Meta's list of pictures.
 
-        batch: `image` (B, 3, H, W) raw 0-255 RGB; any subset of prompts, coordinates in the image's pixels:
+        batched_input: `image` (B, 3, H, W) raw 0-255 RGB; any subset of prompts, coordinates in the image's pixels:
         `points` = (coords (B, N, 2), labels (B, N)), `boxes` (B, N, 4) XYXY, `masks` (B, 1, h, w) low-resolution
         logits; `original_size` (H, W) of the answer, the image's by default; `multimask_output`, True by default.
         Returns `masks` (B, M, H, W) bool, `iou_predictions` (B, M), `low_res_logits` (B, M, h, w).
@@ -204,22 +203,25 @@ class SAM(nn.Module):
         A list of dictionaries with Meta's keys (`point_coords`, `point_labels`, `boxes` (B, 4), `mask_inputs`) is
         answered by a list, as `segment_anything` does.
         """
-        if isinstance(batch, dict):
-            return self._forward_batch(batch, multimask_output)
-        return [self._forward_record(record, multimask_output=bool(multimask_output)) for record in batch]
+        if isinstance(batched_input, dict):
+            return self._forward_batch(batched_input, multimask_output)
+        return [self._forward_record(record, multimask_output=bool(multimask_output)) for record in batched_input]
 
     def _forward_batch(self, batch: Batch, multimask_output: bool | None) -> Batch:
         image = _require_image(batch)
         image_hw = tuple(image.shape[-2:])
-        prompts = Prompts.from_batch(batch, image.shape[0]).to_model(self.frame(image_hw), self.device)
+        original_hw = _require_size(batch.get("original_size"), image_hw)
+        prompts = Prompts.from_batch(batch, image.shape[0], self.config.low_res_hw)
+        prompts = prompts.to_model(self.frame(image_hw), self.device)
         logits, iou = self.decode(self.encode_image(image), prompts.points, prompts.boxes, prompts.masks)
         if multimask_output is None:
-            multimask_output = batch.get("multimask_output", True)
+            multimask_output = batch.get("multimask_output")
+        if multimask_output is None:
+            multimask_output = True
         chosen = slice(1, None) if multimask_output else slice(0, 1)
         logits, iou = logits[:, chosen], iou[:, chosen]
 
-        resized_hw = self.frame(image_hw).resized_hw
-        masks = self.postprocess_masks(logits, resized_hw, batch.get("original_size") or image_hw) > self.mask_threshold
+        masks = self.postprocess_masks(logits, self.frame(image_hw).resized_hw, original_hw) > self.mask_threshold
         answer = {"masks": masks, "iou_predictions": iou, "low_res_logits": logits}
         if prompts.per_image is None:
             return answer
@@ -237,9 +239,8 @@ class SAM(nn.Module):
         if record.get("mask_inputs") is not None:
             batch["masks"] = record["mask_inputs"][None]
         answer = self._forward_batch(batch, multimask_output)
-        if len(batch) > 2:
-            answer = {key: value[0] for key, value in answer.items()}
-        return {**answer, "low_res_logits": answer["low_res_logits"]}
+        has_prompts = len(batch) > 2
+        return {key: value[0] for key, value in answer.items()} if has_prompts else answer
 
 
 @dataclass(frozen=True)
@@ -256,15 +257,26 @@ class Prompts:
     per_image: int | None
 
     @classmethod
-    def from_batch(cls, batch: Batch, images: int) -> Prompts:
-        """Read the prompt keys of a batch of `images` pictures; `ValueError` names shapes that do not fit together."""
-        coords, labels = batch.get("points") or (None, None)
+    def from_batch(cls, batch: Batch, images: int, mask_hw: Size) -> Prompts:
+        """Read the prompt keys of a batch of `images` pictures; `ValueError` names shapes that do not fit together.
+
+        mask_hw: height and width of a low-resolution mask.
+        """
+        coords, labels = _require_points(batch.get("points"))
         boxes, masks = batch.get("boxes"), batch.get("masks")
-        if boxes is not None and boxes.ndim == 2:
+        if isinstance(boxes, Tensor) and boxes.ndim == 2:
             boxes = boxes[:, None]
-        given = {"points": (coords, 3), "labels": (labels, 2), "boxes": (boxes, 3), "masks": (masks, 4)}
-        given = {name: pair for name, pair in given.items() if pair[0] is not None}
-        axes = {name: _prompt_axis(name, tensor, plain_ndim, images) for name, (tensor, plain_ndim) in given.items()}
+        shapes = {
+            "points": (coords, (None, 2)),
+            "labels": (labels, (None,)),
+            "boxes": (boxes, (None, 4)),
+            "masks": (masks, (1, *mask_hw)),
+        }
+        axes = {
+            name: _prompt_axis(name, tensor, (images, *shape))
+            for name, (tensor, shape) in shapes.items()
+            if tensor is not None
+        }
         if len(set(axes.values())) > 1:
             raise ValueError(f"prompts disagree about the prompt axis (B, P, ...): P is {axes}")
         per_image = next(iter(axes.values()), None)
@@ -325,14 +337,44 @@ def _require_image(batch: Batch) -> Tensor:
     return image
 
 
-def _prompt_axis(name: str, tensor: Tensor, plain_ndim: int, images: int) -> int | None:
-    """P of a (B, P, ...) prompt, None without that axis."""
-    if tensor.ndim not in (plain_ndim, plain_ndim + 1) or tensor.shape[0] != images:
-        raise ValueError(
-            f"{name} has shape {tuple(tensor.shape)}; expected {plain_ndim} axes, "
-            f"or {plain_ndim + 1} with a prompt axis, and {images} pictures first"
-        )
-    return tensor.shape[1] if tensor.ndim == plain_ndim + 1 else None
+def _require_size(size: Any, default: Size) -> Size:
+    """(height, width) of the answer as two whole numbers, given as a tuple, an array or a tensor."""
+    if size is None:
+        return default
+    values = size.tolist() if hasattr(size, "tolist") else list(size)
+    if len(values) != 2 or not all(isinstance(side, int) and side > 0 for side in values):
+        raise ValueError(f"original_size must be (height, width) in whole pixels, one for the batch, got {size}")
+    return tuple(values)
+
+
+def _require_points(points: Any) -> tuple[Tensor | None, Tensor | None]:
+    if points is None:
+        return None, None
+    if not isinstance(points, tuple | list) or len(points) != 2 or any(part is None for part in points):
+        raise ValueError("points must be the pair (coords (B, N, 2), labels (B, N))")
+    return tuple(points)
+
+
+def _prompt_axis(name: str, tensor: Any, shape: tuple[int | None, ...]) -> int | None:
+    """P of a prompt of `shape` with a prompt axis after the first, None without that axis.
+
+    In `shape`, None is any size; the first is the number of pictures.
+    """
+    found = tuple(tensor.shape) if isinstance(tensor, Tensor) else ()
+    if _fits(found, shape):
+        return None
+    if len(found) > 1 and _fits((found[0], *found[2:]), shape):
+        return found[1]
+    given = f"has shape {found}" if isinstance(tensor, Tensor) else f"is {type(tensor).__name__}"
+    sizes = ", ".join("N" if size is None else str(size) for size in shape[1:])
+    raise ValueError(
+        f"{name} {given}; expected a tensor (B, {sizes}), or (B, P, {sizes}) with a prompt axis, "
+        f"where B is {shape[0]} pictures"
+    )
+
+
+def _fits(found: tuple[int, ...], shape: tuple[int | None, ...]) -> bool:
+    return len(found) == len(shape) and all(want in (None, got) for want, got in zip(shape, found, strict=True))
 
 
 def _digest(state: dict[str, Tensor]) -> str:

@@ -118,6 +118,8 @@ class PositionEmbeddingRandom(nn.Module):
 
 def pad_points(coords_xy: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Append one padding point: (B, N, 2), (B, N) -> (B, N+1, 2), (B, N+1)."""
+    if labels.dtype == torch.bool:
+        labels = labels.long()  # -1 as a bool is True, a click
     padding = coords_xy.new_zeros(coords_xy.shape[0], 1, 2)
     return torch.cat([coords_xy, padding], 1), torch.cat([labels, labels.new_full((labels.shape[0], 1), PADDING)], 1)
 

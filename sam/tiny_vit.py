@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .config import TinyViTConfig
+from .config import Size, TinyViTConfig
 from .image_encoder import window_partition, window_unpartition
 from .layers import Conv2dBN, conv_neck
 
@@ -27,7 +27,7 @@ class TinyViT(nn.Module):
 
     def __init__(
         self,
-        img_size: int = 1024,
+        img_size: int | Size = 1024,
         embed_dims: tuple[int, ...] = (64, 128, 160, 320),
         depths: tuple[int, ...] = (2, 2, 6, 2),
         num_heads: tuple[int, ...] = (2, 4, 5, 10),

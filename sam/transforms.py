@@ -78,7 +78,7 @@ def resize_image(image_hwc: np.ndarray, frame: ImageFrame, *, resample: Image.Re
     if image_hwc.shape[:2] == frame.resized_hw:
         return image_hwc
     height, width = frame.resized_hw
-    return np.asarray(Image.fromarray(image_hwc).resize((width, height), resample))
+    return np.array(Image.fromarray(image_hwc).resize((width, height), resample))
 
 
 def resize_tensor(image_bchw: Tensor, frame: ImageFrame, *, resample: Image.Resampling = BILINEAR) -> Tensor:

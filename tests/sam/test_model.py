@@ -1,6 +1,7 @@
 """The whole model: every kind of prompt, construction, storage."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -74,8 +75,9 @@ def test_prompt_axis_answers_as_one_prompt_at_a_time(small_model, picture, kinds
 
 @torch.no_grad()
 def test_multimask_is_the_default_and_the_answers_size_can_be_chosen(small_model, picture):
-    answer = small_model({"image": picture, "original_size": (30, 45)})
-    assert answer["masks"].shape == (1, 3, 30, 45)
+    for size in ((30, 45), [30, 45], np.array([30, 45]), torch.tensor([30, 45])):
+        answer = small_model({"image": picture, "original_size": size, "multimask_output": None})
+        assert answer["masks"].shape == (1, 3, 30, 45)
 
 
 @torch.no_grad()
@@ -96,7 +98,7 @@ def test_metas_list_answers_each_picture_by_itself(small_model):
         {"image": torch.rand(3, 128, 100) * 255, "original_size": (64, 50), "boxes": torch.rand(4, 4) * 90},
         {"image": torch.rand(3, 80, 128) * 255, "original_size": (160, 256)},
     ]
-    boxes, nothing = small_model(records, multimask_output=False)
+    boxes, nothing = small_model(batched_input=records, multimask_output=False)
     assert boxes["masks"].shape == (4, 1, 64, 50) and boxes["iou_predictions"].shape == (4, 1)
     assert nothing["masks"].shape == (1, 1, 160, 256)
     assert not boxes["low_res_logits"].requires_grad
@@ -118,11 +120,28 @@ def test_metas_list_answers_each_picture_by_itself(small_model):
             {"image": torch.zeros(1, 3, 8, 8), "points": (torch.zeros(1, 2, 2), torch.zeros(1, 3))},
             "one entry per point",
         ),
+        ({"image": torch.zeros(1, 3, 8, 8), "points": torch.zeros(1, 2, 2)}, "the pair"),
+        ({"image": torch.zeros(1, 3, 8, 8), "points": (torch.zeros(1, 2, 2), None)}, "the pair"),
+        ({"image": torch.zeros(1, 3, 8, 8), "points": ([[[1, 2]]], torch.ones(1, 1))}, "points is list"),
+        ({"image": torch.zeros(1, 3, 8, 8), "points": (torch.zeros(1, 1, 3), torch.ones(1, 1))}, r"\(B, N, 2\)"),
+        ({"image": torch.zeros(1, 3, 8, 8), "boxes": torch.zeros(1, 1, 5)}, r"\(B, N, 4\)"),
+        ({"image": torch.zeros(1, 3, 8, 8), "masks": torch.zeros(1, 1, 16, 16)}, r"\(B, 1, 32, 32\)"),
+        ({"image": torch.zeros(2, 3, 8, 8), "original_size": torch.tensor([[8, 8], [8, 8]])}, "original_size"),
+        ({"image": torch.zeros(1, 3, 8, 8), "original_size": (8.5, 8)}, "original_size"),
     ],
 )
 def test_batch_that_does_not_fit_is_refused(small_model, batch, message):
     with pytest.raises(ValueError, match=message):
         small_model(batch)
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int32, torch.float64], ids=str)
+@torch.no_grad()
+def test_labels_of_any_type_mean_the_same(small_model, picture, dtype):
+    coords, labels = torch.tensor([[[30.0, 20.0], [60.0, 40.0]]]), torch.tensor([[1, 0]])
+    expected = small_model({"image": picture, "points": (coords, labels)})
+    given = small_model({"image": picture, "points": (coords, labels.to(dtype))})
+    assert torch.equal(given["low_res_logits"], expected["low_res_logits"])
 
 
 def test_gradient_reaches_every_part(small_config, random_model, picture):
@@ -143,6 +162,21 @@ def test_variant_takes_overrides_of_model_and_encoder():
     assert model.config.embedding_shape == (1, 256, 32, 32)
     with pytest.raises(ValueError, match=r"vit_z.*vit_b"):
         SAM.from_variant("vit_z")
+
+
+def test_mean_and_std_may_be_arrays_and_are_stored_as_numbers(small_config, tmp_path):
+    config = replace(small_config, pixel_mean=np.float32([1, 2, 3]), pixel_std=torch.tensor([4.0, 5.0, 6.0]))
+    SAM.from_config(config).save(tmp_path / "model.safetensors")
+    loaded = load_sam(tmp_path / "model.safetensors").config
+    assert (loaded.pixel_mean, loaded.pixel_std) == ((1.0, 2.0, 3.0), (4.0, 5.0, 6.0))
+
+
+@torch.no_grad()
+def test_mobile_sam_takes_a_non_square_frame(picture):
+    sizes = {"embed_dims": (8, 8, 16, 16), "depths": (1, 1, 1, 1), "num_heads": (1, 1, 2, 2)}
+    model = SAM.from_variant("vit_t", img_size=(64, 128), **sizes).eval()
+    answer = model({"image": picture, "boxes": torch.tensor([[[10.0, 5.0, 70.0, 50.0]]])})
+    assert answer["low_res_logits"].shape == (1, 3, 16, 32) and answer["masks"].shape == (1, 3, 60, 90)
 
 
 def test_configuration_as_json_and_weights_alone_rebuild_the_model(small_model, picture):

@@ -268,3 +268,10 @@ def test_medsam_stretches_the_picture_and_its_prompts(small_config, random_model
     assert predictor.predict(**BOX)[0].shape == (3, 60, 90)
     from_tensor = medsam.encode_image(torch.tensor(photo.copy()).permute(2, 0, 1)[None])
     torch.testing.assert_close(from_tensor.detach(), predictor.features)
+
+
+def test_picture_resized_by_the_transform_becomes_a_tensor_and_gives_the_same_embedding(predictor, photo):
+    resized = torch.as_tensor(predictor.transform.apply_image(photo)).permute(2, 0, 1)[None]
+    features = predictor.get_image_embedding()
+    predictor.set_torch_image(resized, photo.shape[:2])
+    assert torch.equal(predictor.get_image_embedding(), features)
