@@ -44,9 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"python -m demo: {error}", file=sys.stderr)
         return 2
-    config = uvicorn.Config(
-        app, log_level="warning", timeout_graceful_shutdown=_GOODBYE_S, server_header=False
-    )
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_GOODBYE_S, server_header=False)
     with suppress(KeyboardInterrupt):  # uvicorn stops in order and then raises it again
         DemoServer(config, address_of(listener), open_page=settings.open).run(sockets=[listener])
     return 0
@@ -92,9 +90,7 @@ def address_of(listener: socket.socket) -> str:
 
 def _has_desktop() -> bool:
     """Without one, Python would start a text browser inside this very terminal."""
-    return sys.platform in ("win32", "darwin") or bool(
-        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    )
+    return sys.platform in ("win32", "darwin") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 if __name__ == "__main__":

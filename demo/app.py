@@ -106,9 +106,7 @@ def _add_image_routes(app: FastAPI, service: Service) -> None:
         return StreamingResponse(_stream(first, progress), media_type="text/event-stream", headers=headers)
 
     @app.get("/api/embeddings/{image_id}/{weights_hash}/{precision}")
-    async def embedding(
-        request: Request, image_id: Hash, weights_hash: Hash, precision: Precision
-    ) -> Response:
+    async def embedding(request: Request, image_id: Hash, weights_hash: Hash, precision: Precision) -> Response:
         wanted = "zstd" if _accepts(request, "zstd") else "identity"
         body, coding = await service.embedding_file(image_id, weights_hash, precision, wanted)
         etag = f"{image_id[:32]}-{weights_hash[:32]}-{precision}-{coding}"
@@ -159,9 +157,7 @@ def _describe_picture(picture: Picture, service: Service) -> ImageReply:
     )
 
 
-def _immutable(
-    request: Request, body: bytes, *, etag: str, media_type: str, coding: str = "identity"
-) -> Response:
+def _immutable(request: Request, body: bytes, *, etag: str, media_type: str, coding: str = "identity") -> Response:
     """A body that its address fixes for ever; 304 for a client that already has it."""
     headers = {"Cache-Control": IMMUTABLE, "ETag": f'"{etag}"', "Vary": "Accept-Encoding"}
     if f'"{etag}"' in request.headers.get("if-none-match", ""):
@@ -196,9 +192,7 @@ def _read_prompts(body: bytes) -> Prompts:
     try:
         return Prompts.model_validate_json(body)
     except ValidationError as error:
-        raise _bad_request(
-            error.errors(include_url=False, include_context=False, include_input=False)
-        ) from None
+        raise _bad_request(error.errors(include_url=False, include_context=False, include_input=False)) from None
 
 
 def _bad_request(errors: list[dict]) -> BadRequest:
@@ -228,9 +222,7 @@ def _add_problem_handlers(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def apologise(request: Request, error: Exception) -> Response:
         # Starlette answers these outside every middleware, so the security headers are added here.
-        return _problem_response(
-            Unexpected("the log of the server says more"), security_headers(request.url.path)
-        )
+        return _problem_response(Unexpected("the log of the server says more"), security_headers(request.url.path))
 
 
 def _problem_response(problem: Problem, headers: dict[str, str] | None = None) -> Response:

@@ -100,9 +100,7 @@ class Fallback:
 def build_blocks(service: Service) -> gr.Blocks:
     """The page: a file, the picture, two kinds of click, and a way to start again."""
     fallback = Fallback(service)
-    with gr.Blocks(
-        title="Segment anything", analytics_enabled=False, delete_cache=(600, _SESSION_S)
-    ) as blocks:
+    with gr.Blocks(title="Segment anything", analytics_enabled=False, delete_cache=(600, _SESSION_S)) as blocks:
         session = gr.State(None, time_to_live=_SESSION_S)
         gr.Markdown("Open a picture, then click what you mean. The mask is decoded on the server.")
         file = gr.File(label="Picture", type="binary", file_types=["image"], height=120)

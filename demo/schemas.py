@@ -32,9 +32,7 @@ class Prompts(BaseModel):
     @model_validator(mode="after")
     def _complete(self) -> Prompts:
         if len(self.points) != len(self.labels):
-            raise ValueError(
-                f"{len(self.points)} points with {len(self.labels)} labels; each point needs one"
-            )
+            raise ValueError(f"{len(self.points)} points with {len(self.labels)} labels; each point needs one")
         if not self.points and self.box is None:
             raise ValueError("neither a point nor a box; at least one is needed")
         if self.box and (self.box[0] > self.box[2] or self.box[1] > self.box[3]):

@@ -44,9 +44,7 @@ class Settings:
         if not _DEVICE.fullmatch(self.device):
             raise ValueError(f"device is {self.device!r}; allowed are auto, cpu, cuda, cuda:<number> and mps")
         if not self.host or not self.checkpoint:
-            raise ValueError(
-                f"host is {self.host!r} and checkpoint is {self.checkpoint!r}; neither may be empty"
-            )
+            raise ValueError(f"host is {self.host!r} and checkpoint is {self.checkpoint!r}; neither may be empty")
 
     @property
     def cache_bytes(self) -> int:
@@ -54,19 +52,13 @@ class Settings:
 
     @property
     def limits(self) -> PictureLimits:
-        return PictureLimits(
-            max_bytes=self.max_upload_mb * 1_000_000, max_pixels=self.max_megapixels * 1_000_000
-        )
+        return PictureLimits(max_bytes=self.max_upload_mb * 1_000_000, max_pixels=self.max_megapixels * 1_000_000)
 
 
-def parse_settings(
-    arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ
-) -> Settings:
+def parse_settings(arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> Settings:
     """Flags over environment over defaults; raises ValueError, exits on --help and unknown flags."""
     flags = vars(_parser().parse_args(arguments))
-    given = _from_environment(environment) | {
-        name: value for name, value in flags.items() if value is not None
-    }
+    given = _from_environment(environment) | {name: value for name, value in flags.items() if value is not None}
     return Settings(**given)
 
 
@@ -87,18 +79,14 @@ def _parser() -> argparse.ArgumentParser:
         help=f"weights (default {default.checkpoint}: the embedded model)",
     )
     add("--device", help=f"auto, cpu, cuda, cuda:1 or mps (default {default.device})")
-    add(
-        "--cache-mb", type=int, metavar="MB", help=f"memory for encoded pictures (default {default.cache_mb})"
-    )
+    add("--cache-mb", type=int, metavar="MB", help=f"memory for encoded pictures (default {default.cache_mb})")
     add(
         "--max-upload-mb",
         type=int,
         metavar="MB",
         help=f"largest picture file (default {default.max_upload_mb})",
     )
-    add(
-        "--max-megapixels", type=int, metavar="MP", help=f"largest picture (default {default.max_megapixels})"
-    )
+    add("--max-megapixels", type=int, metavar="MP", help=f"largest picture (default {default.max_megapixels})")
     add("--open", action=argparse.BooleanOptionalAction, help="open the page in the browser (default: open)")
     return parser
 

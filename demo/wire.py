@@ -27,9 +27,7 @@ def pack_embedding(
     return save({"image_embeddings": np.ascontiguousarray(features, dtype=_DTYPES[precision])}, metadata)
 
 
-def pack_masks(
-    low_res_logits: np.ndarray, iou_predictions: np.ndarray, *, model: ModelInfo, picture: Picture
-) -> bytes:
+def pack_masks(low_res_logits: np.ndarray, iou_predictions: np.ndarray, *, model: ModelInfo, picture: Picture) -> bytes:
     """Logits [4,256,256] as fp16 and IoU predictions [4] as fp32: one decode."""
     tensors = {
         "low_res_logits": np.ascontiguousarray(low_res_logits, dtype=np.float16),

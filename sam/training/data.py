@@ -1,6 +1,6 @@
 """Folders of pictures with layered masks, and random training examples drawn from them.
 
-Format: `SOURCE/NAME.webp|jpg|png` with `SOURCE/NAME.0.png, NAME.1.png ...`, one indexed PNG per layer, as large as the
+Format: `SOURCE/NAME.webp|jpg|jpeg` with `SOURCE/NAME.0.png, NAME.1.png ...`, one indexed PNG per layer, as large as the
 picture; 0 is "no segment", 1..N are segments. For segment k every other pixel is outside, id 0 included, save where
 the source leaves 0 unknown (`UNKNOWN_ZERO`): those pixels count neither way.
 """

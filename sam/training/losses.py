@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 IOU_WEIGHT = 3.0
-"""Of the IoU regression beside the mask losses. The paper's 1 left the choice among the three masks far below the best."""
+"""Of the IoU regression beside the mask losses; the paper's 1 left the choice among three masks far below the best."""
 
 
 def sigmoid_focal_loss(

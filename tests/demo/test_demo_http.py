@@ -286,9 +286,7 @@ def test_decoding_on_the_server_is_sam_predict(browser, model, prompts):
     wanted = np.concatenate([single.low_res_logits, several.low_res_logits])
     assert tensors["low_res_logits"].shape == (4, 256, 256)
     assert np.allclose(tensors["low_res_logits"], wanted, atol=1e-4, rtol=2e-3)
-    assert np.allclose(
-        tensors["iou_predictions"], [*single.iou_predictions, *several.iou_predictions], atol=1e-5
-    )
+    assert np.allclose(tensors["iou_predictions"], [*single.iou_predictions, *several.iou_predictions], atol=1e-5)
     assert metadata_of(answer.content)["weights_hash"] == model.weights_hash()
 
 
@@ -358,9 +356,7 @@ def test_health_names_the_model_and_the_queue(browser, model):
 # ---- headers and addresses
 
 
-@pytest.mark.parametrize(
-    "address", ["/", "/healthz", "/nowhere", "/static/nowhere.js", "/api/images/x/events"]
-)
+@pytest.mark.parametrize("address", ["/", "/healthz", "/nowhere", "/static/nowhere.js", "/api/images/x/events"])
 def test_every_answer_has_the_security_headers(browser, address):
     headers = browser.get(address).headers
     assert headers["cross-origin-opener-policy"] == "same-origin"

@@ -13,9 +13,7 @@ DEMO = Path(__file__).parents[2] / "demo"
 @pytest.mark.parametrize("module", ["demo.app", "demo.settings", "demo.gradio_app", "demo.__main__"])
 def test_the_web_side_never_imports_torch_or_the_model(module):
     code = f"import sys, {module}; print([m for m in ('torch', 'sam', 'demo.service') if m in sys.modules])"
-    run = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=DEMO.parent
-    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=DEMO.parent)
     assert run.stdout.strip() == "[]"
 
 
@@ -32,9 +30,7 @@ def test_only_main_imports_the_service():
 def modules_imported(path: Path) -> set[str]:
     tree = ast.parse(path.read_text())
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    return names | {
-        node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module
-    }
+    return names | {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
 
 
 def top_level_imports(path: Path) -> set[str]:

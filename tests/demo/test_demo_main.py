@@ -54,9 +54,7 @@ def test_a_taken_port_is_told_before_the_model_loads(capsys):
     assert str(port) in error and "--port 0" in error and "no such file" not in error
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--checkpoint", "no/such/file.pth"], ["--device", "toaster"], ["--port", "-1"]]
-)
+@pytest.mark.parametrize("arguments", [["--checkpoint", "no/such/file.pth"], ["--device", "toaster"], ["--port", "-1"]])
 def test_what_cannot_be_done_is_one_sentence(arguments, capsys):
     assert main(["--port", "0", *arguments]) == 2
     error = capsys.readouterr().err

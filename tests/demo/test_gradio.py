@@ -192,14 +192,9 @@ def call(address: str, function: int, data: list, session: str, event: dict | No
     }
     with httpx.Client(timeout=60) as client:
         client.post(f"{address}/gradio_api/queue/join", json=body).raise_for_status()
-        with client.stream(
-            "GET", f"{address}/gradio_api/queue/data", params={"session_hash": session}
-        ) as stream:
+        with client.stream("GET", f"{address}/gradio_api/queue/data", params={"session_hash": session}) as stream:
             for line in stream.iter_lines():
-                if (
-                    line
-                    and (message := json.loads(line.removeprefix("data: ")))["msg"] == "process_completed"
-                ):
+                if line and (message := json.loads(line.removeprefix("data: ")))["msg"] == "process_completed":
                     return message
     raise AssertionError("the stream ended before the event")
 
