@@ -13,7 +13,7 @@ from .config import VARIANTS, SAMConfig
 from .image_encoder import ImageEncoderViT
 from .mask_decoder import MaskDecoder
 from .model import SAM
-from .predictor import ImageEmbedding, Masks, SamPredictor, encode, predict
+from .predictor import ImageEmbedding, Masks, ResizeLongestSide, SamPredictor, encode, predict
 from .prompt_encoder import PromptEncoder
 from .tiny import TinyEncoder
 from .tiny_vit import TinyViT
@@ -28,6 +28,7 @@ __all__ = [
     "MaskDecoder",
     "Masks",
     "PromptEncoder",
+    "ResizeLongestSide",
     "SAMConfig",
     "SamPredictor",
     "TinyEncoder",

@@ -18,7 +18,8 @@ class ImageEncoderViT(nn.Module):
     """Turn a padded picture into its embedding.
 
     Input B,3,H,W float, normalised, H and W exactly `img_size`; output B,out_chans,H/patch,W/patch.
-    The keywords are the original's; `img_size` may also be (height, width) for a non-square grid.
+    The keywords and their defaults are the original's (the published models set more: see `config.VARIANTS`);
+    `img_size` may also be (height, width) for a non-square grid.
     """
 
     def __init__(
@@ -31,9 +32,9 @@ class ImageEncoderViT(nn.Module):
         mlp_ratio: float = 4.0,
         out_chans: int = 256,
         qkv_bias: bool = True,
-        use_rel_pos: bool = True,
-        window_size: int = 14,
-        global_attn_indexes: tuple[int, ...] = (2, 5, 8, 11),
+        use_rel_pos: bool = False,
+        window_size: int = 0,
+        global_attn_indexes: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
         self.config = config = ViTConfig(

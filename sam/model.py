@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, fields, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from .transformer import TwoWayTransformer
 from .transforms import BICUBIC, BILINEAR, ImageFrame, masks_to_original, pad_tensor, resize_pictures
 
 Batch = dict[str, Any]
+BATCH_KEYS = {"image", "points", "boxes", "masks", "original_size", "multimask_output"}
 
 _ENCODERS: dict[type, type[nn.Module]] = {ViTConfig: ImageEncoderViT, TinyViTConfig: TinyViT, TinyConfig: TinyEncoder}
 
@@ -124,6 +126,10 @@ class SAM(nn.Module):
         """Logits above this value are mask."""
         return self.config.mask_threshold
 
+    @mask_threshold.setter
+    def mask_threshold(self, value: float) -> None:
+        self.config = replace(self.config, mask_threshold=float(value))
+
     @property
     def image_format(self) -> str:
         """Channel order the weights expect, RGB or BGR."""
@@ -131,10 +137,10 @@ class SAM(nn.Module):
 
     def weights_hash(self) -> str:
         """SHA-256 (64 hex digits) over names, types, shapes and values of all weights; recomputed when they change."""
-        state = self.state_dict()
-        version = tuple((t.data_ptr(), None if t.is_inference() else t._version) for t in state.values())
+        tensors = chain(self.parameters(), self.buffers())
+        version = tuple((t.data_ptr(), None if t.is_inference() else t._version) for t in tensors)
         if self._hash is None or self._hash[0] != version:
-            self._hash = (version, _digest(state))
+            self._hash = (version, _digest(self.state_dict()))
         return self._hash[1]
 
     # --- pixels in, masks out -----------------------------------------------------------------------------------
@@ -185,7 +191,7 @@ class SAM(nn.Module):
         """
         sparse, dense = self.prompt_encoder(points, boxes, masks)
         pictures = image_embeddings.shape[0]
-        if sparse.shape[0] < pictures:  # no prompt at all: one empty prompt per picture
+        if points is None and boxes is None and masks is None:  # one empty prompt per picture
             sparse, dense = sparse.expand(pictures, -1, -1), dense.expand(pictures, -1, -1, -1)
         return self.mask_decoder.predict_masks(image_embeddings, self.prompt_encoder.get_dense_pe(), sparse, dense)
 
@@ -208,6 +214,9 @@ class SAM(nn.Module):
         return [self._forward_record(record, multimask_output=bool(multimask_output)) for record in batched_input]
 
     def _forward_batch(self, batch: Batch, multimask_output: bool | None) -> Batch:
+        unknown = sorted(batch.keys() - BATCH_KEYS)
+        if unknown:
+            raise ValueError(f"batch has unknown keys {unknown}; use {sorted(BATCH_KEYS)}, or a list of Meta's records")
         image = _require_image(batch)
         image_hw = tuple(image.shape[-2:])
         original_hw = _require_size(batch.get("original_size"), image_hw)
@@ -264,8 +273,9 @@ class Prompts:
         """
         coords, labels = _require_points(batch.get("points"))
         boxes, masks = batch.get("boxes"), batch.get("masks")
-        if isinstance(boxes, Tensor) and boxes.ndim == 2:
-            boxes = boxes[:, None]
+        has_prompt_axis = isinstance(coords, Tensor) and coords.ndim == 4
+        if isinstance(boxes, Tensor) and boxes.ndim == 2 + has_prompt_axis:  # one box per prompt, without its axis
+            boxes = boxes.unsqueeze(-2)
         shapes = {
             "points": (coords, (None, 2)),
             "labels": (labels, (None,)),
@@ -280,6 +290,10 @@ class Prompts:
         if len(set(axes.values())) > 1:
             raise ValueError(f"prompts disagree about the prompt axis (B, P, ...): P is {axes}")
         per_image = next(iter(axes.values()), None)
+        if per_image == 0:
+            raise ValueError(
+                "the prompt axis (B, P, ...) holds P = 0 prompts; leave them out to ask without any"
+            )
         if per_image is not None:
             coords, labels, boxes, masks = (
                 None if tensor is None else tensor.flatten(0, 1) for tensor in (coords, labels, boxes, masks)

@@ -7,7 +7,7 @@ interface over the same functions and holds nothing but the latest embedding.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -144,6 +144,11 @@ class ResizeLongestSide:
         transform._place, transform._resample = model.frame, model.resample
         return transform
 
+    @staticmethod
+    def get_preprocess_shape(oldh: int, oldw: int, long_side_length: int) -> Size:
+        """(height, width) of a picture of `oldh` x `oldw` whose long side becomes `long_side_length`."""
+        return ImageFrame.fit((oldh, oldw), long_side_length).resized_hw
+
     def apply_image(self, image: np.ndarray) -> np.ndarray:
         """Resize (H, W, 3) uint8."""
         return resize_image(image, self._frame(image.shape[:2]), resample=self._resample)
@@ -191,11 +196,15 @@ class SamPredictor:
         """Encode a picture (1, 3, H, W), RGB 0-255, that `transform` has already resized from `original_image_size`."""
         self.reset_image()
         frame = self.model.frame(tuple(original_image_size))
-        if tuple(transformed_image.shape) != (1, 3, *frame.resized_hw):
+        height, width = transformed_image.shape[-2:]
+        # Another resizer may round the short side otherwise; the frame then takes the picture as it is.
+        off = max(abs(height - frame.resized_hw[0]), abs(width - frame.resized_hw[1]))
+        if tuple(transformed_image.shape[:-2]) != (1, 3) or max(height, width) != max(frame.resized_hw) or off > 1:
             raise ValueError(
                 f"a picture of {frame.original_hw} pixels must be resized to (1, 3, {frame.resized_hw[0]}, "
                 f"{frame.resized_hw[1]}), got {tuple(transformed_image.shape)}"
             )
+        frame = replace(frame, resized_hw=(height, width))
         self._embedding = _encode_resized(self.model, transformed_image, frame)
 
     def reset_image(self) -> None:

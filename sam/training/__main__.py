@@ -65,7 +65,8 @@ def run_fit(options: argparse.Namespace) -> None:
         for metrics in steps:
             bar.update(metrics.step - bar.n)
             bar.set_postfix_str(
-                f"{metrics.size}px loss {metrics.loss:.3f} click {metrics.click_iou:.2f} box {metrics.box_iou:.2f} "
+                f"{metrics.size}px loss {metrics.loss:.3f} "
+                f"click {metrics.click_iou or 0:.2f} box {metrics.box_iou or 0:.2f} "
                 f"{metrics.masks_per_second:.0f} masks/s"
             )
 

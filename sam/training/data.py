@@ -70,11 +70,16 @@ class Batch:
 def find_records(folder: str | Path) -> list[Record]:
     """All pictures with masks below `folder`, sorted; `ValueError` when there is none."""
     pictures = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in (".webp", ".jpg", ".jpeg"))
-    records = [Record(path, tuple(sorted(path.parent.glob(f"{path.stem}.[0-9].png")))) for path in pictures]
+    records = [Record(path, _layers_of(path)) for path in pictures]
     records = [record for record in records if record.layer_paths]
     if not records:
         raise ValueError(f"no picture with masks (NAME.webp and NAME.0.png) below {folder}")
     return records
+
+
+def _layers_of(picture: Path) -> tuple[Path, ...]:
+    layers = picture.parent.glob(f"{picture.stem}.[0-9]*.png")
+    return tuple(sorted(layers, key=lambda path: int(path.suffixes[-2][1:])))
 
 
 class BatchSampler:

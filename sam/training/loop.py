@@ -85,8 +85,8 @@ class Metrics:
     size: int
     loss: float
     affinity: float
-    click_iou: float
-    box_iou: float
+    click_iou: float | None
+    box_iou: float | None
     learning_rate: float
     masks_per_second: float
 
@@ -119,7 +119,8 @@ def fit(
             if (step + 1) % checkpoint_every == 0 or step + 1 == recipe.steps:
                 log.flush()
                 run.save(checkpoint)
-                run.averaged(model).save(folder / "model.safetensors")
+                run.averaged(model).save(folder / "model.partial")
+                os.replace(folder / "model.partial", folder / "model.safetensors")
             yield metrics
 
 
@@ -194,8 +195,8 @@ class Losses:
 
     decoder: Tensor
     affinity: Tensor
-    click_iou: float
-    box_iou: float
+    click_iou: float | None
+    box_iou: float | None
 
 
 def batch_losses(model: SAM, decode: Decode, batch: Batch, recipe: Recipe) -> Losses:
@@ -271,9 +272,13 @@ def chosen_logits(logits: Tensor, iou: Tensor, ambiguous: Tensor) -> Tensor:
     return logits[rows, torch.where(ambiguous, best, 0)]
 
 
-def _watch(answer: Tensor, targets: Tensor, valid: Tensor, is_click: Tensor) -> tuple[float, float]:
+def _watch(answer: Tensor, targets: Tensor, valid: Tensor, is_click: Tensor) -> tuple[float | None, float | None]:
     values = mask_iou(answer, targets, valid)
-    return values[is_click].mean().item(), values[~is_click].mean().item()
+    return _mean(values[is_click]), _mean(values[~is_click])
+
+
+def _mean(values: Tensor) -> float | None:
+    return values.mean().item() if len(values) else None  # JSON knows no NaN
 
 
 def _prefetch(records: list[Record], recipe: Recipe, start: int) -> Iterator[tuple[int, Batch]]:

@@ -219,3 +219,29 @@ def test_bgr_weights_see_the_channels_reversed(small_config, picture):
     rgb = SAM.from_config({**small_config.to_dict(), "pixel_mean": [0, 0, 0], "pixel_std": [1, 1, 1]})
     bgr = SAM.from_config({**rgb.config.to_dict(), "image_format": "BGR"})
     assert torch.equal(bgr.preprocess(picture), rgb.preprocess(picture).flip(1))
+
+
+def test_zero_prompts_are_refused_by_name(small_model):
+    image = torch.rand(1, 3, 40, 60) * 255
+    with pytest.raises(ValueError, match="P = 0"):
+        small_model({"image": image, "points": (torch.zeros(1, 0, 2, 2), torch.zeros(1, 0, 2))})
+
+
+def test_one_box_per_prompt_needs_no_axis_of_its_own(small_model):
+    image, boxes = torch.rand(1, 3, 40, 60) * 255, torch.tensor([[[3.0, 4, 30, 35], [10, 2, 50, 20]]])
+    points = (torch.tensor([[[[20.0, 20.0]], [[30.0, 10.0]]]]), torch.ones(1, 2, 1))
+    with torch.no_grad():
+        short = small_model({"image": image, "points": points, "boxes": boxes})
+        long = small_model({"image": image, "points": points, "boxes": boxes[:, :, None]})
+    assert torch.equal(short["low_res_logits"], long["low_res_logits"])
+
+
+def test_keys_of_the_other_call_form_are_refused(small_model):
+    with pytest.raises(ValueError, match="point_coords"):
+        small_model({"image": torch.zeros(1, 3, 40, 60), "point_coords": torch.zeros(1, 1, 2)})
+
+
+def test_the_mask_threshold_can_be_set_as_in_the_original(random_model, small_config):
+    model = random_model(small_config)
+    model.mask_threshold = 1.5
+    assert model.config.mask_threshold == 1.5
