@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import urlencode, urlsplit
@@ -160,11 +161,11 @@ class SamPage:
 
     def wait_for(self, what: str, condition: Callable[[dict], object]) -> dict:
         """Ask the page's state until the condition holds; time is not what these tests are about."""
-        for _ in range(PATIENCE_MS // 50):
-            if condition(state := self.state()):
-                return state
+        deadline = time.monotonic() + PATIENCE_MS / 1000
+        while not condition(state := self.state()):
+            assert time.monotonic() < deadline, f"waited in vain for {what}; the page says {state}"
             self.page.wait_for_timeout(50)
-        raise AssertionError(f"waited in vain for {what}; the page says {state}")
+        return state
 
 
 def _question(state: dict) -> dict | None:

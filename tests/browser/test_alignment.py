@@ -104,7 +104,7 @@ def _grid_centre(picture: Picture, pixel: tuple[int, int]) -> np.ndarray:
 
 
 def _check_drawn(picture: Picture, shown, bare: np.ndarray, page, ratio: int) -> None:
-    """No drawn pixel is further from the mask, as PyTorch enlarges it, than one low-resolution pixel and the outline."""
+    """No drawn pixel is off the mask that PyTorch enlarges by more than one low-resolution pixel and the outline."""
     view = page.view()
     expected = expected_in_view(picture, shown.logits, view, ratio)
     drawn = drawn_mask(bare, page.screenshot(), view, ratio)
