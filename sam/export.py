@@ -18,6 +18,7 @@ import math
 import os
 import threading
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,11 @@ from torch import Tensor, nn
 
 from . import onnx_graph
 from .config import SAMConfig
+from .hover import Point, Prepare
+from .mask_decoder import MaskDecoder
 from .model import SAM
 from .onnx_graph import PRECISIONS, Precision
+from .prompt_encoder import PromptEncoder
 from .transforms import ImageFrame, masks_to_original
 
 __all__ = [
@@ -39,12 +43,19 @@ __all__ = [
     "Agreement",
     "Contract",
     "DecoderGraph",
+    "HoverPair",
     "VerificationError",
     "export_decoder",
+    "export_hover_pair",
     "write_decoder",
 ]
 
 # --- what each client expects ----------------------------------------------------------------------------------------
+
+
+def decoder_parts(model: SAM) -> tuple[PromptEncoder, MaskDecoder]:
+    """Copies of the parts that decode, in float32 on the CPU."""
+    return copy.deepcopy(model.prompt_encoder).float().cpu(), copy.deepcopy(model.mask_decoder).float().cpu()
 
 
 class HoverDecoder(nn.Module):
@@ -52,8 +63,7 @@ class HoverDecoder(nn.Module):
 
     def __init__(self, model: SAM) -> None:
         super().__init__()
-        self.prompt_encoder = copy.deepcopy(model.prompt_encoder).float().cpu()
-        self.mask_decoder = copy.deepcopy(model.mask_decoder).float().cpu()
+        self.prompt_encoder, self.mask_decoder = decoder_parts(model)
 
     def forward(self, image_embeddings: Tensor, point_coords: Tensor, point_labels: Tensor) -> tuple[Tensor, ...]:
         return self.decode(image_embeddings, point_coords, point_labels, self.prompt_encoder.embed_no_mask(1))
@@ -147,7 +157,7 @@ class Contract:
 
     name: str
     version: int
-    module: type[nn.Module]
+    module: Callable[[SAM], nn.Module]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     clients: str
@@ -155,6 +165,7 @@ class Contract:
 
 POINTS = ("image_embeddings", "point_coords", "point_labels")
 OFFICIAL = (*POINTS, "mask_input", "has_mask_input", "orig_im_size")
+HOVER_OUTPUTS = ("low_res_logits", "iou_predictions")
 MASKS = ("masks", "iou_predictions", "low_res_masks")
 DYNAMIC_AXES = {"point_coords": {1: "N"}, "point_labels": {1: "N"}, "masks": {2: "height", 3: "width"}}
 LOGITS = ("masks", "low_res_masks", "low_res_logits")
@@ -164,9 +175,18 @@ CONTRACTS: dict[str, Contract] = {
     for contract in (
         Contract("official", 1, OfficialDecoder, OFFICIAL, MASKS, "Meta's web demo, plain onnxruntime-web, labelme"),
         Contract("official-multi", 1, OfficialMultiDecoder, OFFICIAL, MASKS, "samexporter, AnyLabeling"),
-        Contract("hover", 1, HoverDecoder, POINTS, ("low_res_logits", "iou_predictions"), "this project's page"),
+        Contract("hover", 1, HoverDecoder, POINTS, HOVER_OUTPUTS, "this project's page"),
     )
 }
+
+PREPARED = ("cells", "keys", "values", "queries")
+PREPARE = Contract(
+    "hover-prepare", 2, lambda model: Prepare(*decoder_parts(model)), POINTS[:1], PREPARED, "this project's page"
+)
+POINT = Contract(
+    "hover-point", 2, lambda model: Point(*decoder_parts(model)), POINTS[1:] + PREPARED, HOVER_OUTPUTS, PREPARE.clients
+)
+"""The hover contract's two graphs: one runs once per picture, the other for every prompt on what the first one gave."""
 
 
 Arrays = dict[str, np.ndarray]
@@ -237,22 +257,64 @@ def export_decoder(model: SAM, contract: str = "official", precision: Precision 
     module = rules.module(model).eval()
     probes = [_clear_probe(rules, module, model.config, points) for points in PROBED_POINTS]
     answers = [_ask(module, probe) for probe in probes]
-    graph = _trace(rules, module, probes[0])
-    onnx_graph.constants_to_initializers(graph)
-    onnx_graph.fold_shapes(graph, probes)
-    onnx_graph.store_weights(graph, precision)
-    onnx_graph.name_axes(graph, [_axes(*pair) for pair in zip(rules.outputs, answers[0], strict=True)])
-    onnx_graph.pin(graph, _metadata(rules, model, precision))
-    data = graph.SerializeToString(deterministic=True)
+    data = _build(rules, module, probes, answers[0], _metadata(rules, model, precision))
+    running = onnx_graph.session(data)
+    given = [running.run(list(rules.outputs), probe) for probe in probes]
+    return _describe(rules, model, precision, data, verify(given, answers, rules, precision, model.mask_threshold))
+
+
+@dataclass(frozen=True)
+class HoverPair:
+    """The hover contract's two graphs; both carry the agreement of the pair, which was verified as one decoder."""
+
+    prepare: DecoderGraph
+    point: DecoderGraph
+
+
+def export_hover_pair(model: SAM, precision: Precision = "fp32") -> HoverPair:
+    """Trace, shrink, and verify together: the decoder of `model` as `sam.hover` splits it. Errors as `export_decoder`.
+
+    The pair is compared with the model as it stands, not with the rearranged modules.
+    """
+    _choose("precision", precision, dict.fromkeys(PRECISIONS))
+    whole = CONTRACTS["hover"]
+    probes = [example_inputs(whole, model.config, points, points) for points in PROBED_POINTS]
+    answers = [_ask(whole.module(model), probe) for probe in probes]
+
+    prepare, point = PREPARE.module(model), POINT.module(model)
+    pictures = [{name: probe[name] for name in PREPARE.inputs} for probe in probes]
+    prepared = [_ask(prepare, picture) for picture in pictures]
+    prompts = [_point_inputs(probe, values) for probe, values in zip(probes, prepared, strict=True)]
+    prepare_data = _build(PREPARE, prepare, pictures, prepared[0], _metadata(PREPARE, model, precision))
+    point_data = _build(POINT, point, prompts, answers[0], _metadata(POINT, model, precision))
+
+    first, second = onnx_graph.session(prepare_data), onnx_graph.session(point_data)
+    prepared = [first.run(list(PREPARED), picture) for picture in pictures]
+    prompts = [_point_inputs(probe, values) for probe, values in zip(probes, prepared, strict=True)]
+    given = [second.run(list(POINT.outputs), prompt) for prompt in prompts]
+    agreement = verify(given, answers, POINT, precision, model.mask_threshold)
+    return HoverPair(
+        _describe(PREPARE, model, precision, prepare_data, agreement),
+        _describe(POINT, model, precision, point_data, agreement),
+    )
+
+
+def _point_inputs(probe: Arrays, prepared: list[np.ndarray]) -> Arrays:
+    """What the point graph takes: a probe's points, and the picture as it was prepared."""
+    values = probe | dict(zip(PREPARED, prepared, strict=True))
+    return {name: values[name] for name in POINT.inputs}
+
+
+def _describe(contract: Contract, model: SAM, precision: Precision, data: bytes, agreement: Agreement) -> DecoderGraph:
     return DecoderGraph(
         bytes=data,
         sha256=hashlib.sha256(data).hexdigest(),
-        contract=rules.name,
-        contract_version=rules.version,
+        contract=contract.name,
+        contract_version=contract.version,
         precision=precision,
         model_id=model.config.model_id,
         weights_hash=model.weights_hash(),
-        agreement=verify(data, rules, precision, probes, answers, model.mask_threshold),
+        agreement=agreement,
     )
 
 
@@ -271,6 +333,19 @@ def _choose(what: str, name: str, table: dict[str, Any]) -> Any:
     if name not in table:
         raise ValueError(f"{what} {name!r} is unknown; use one of {', '.join(table)}")
     return table[name]
+
+
+def _build(
+    contract: Contract, module: nn.Module, probes: list[Arrays], answer: list[np.ndarray], metadata: dict[str, str]
+) -> bytes:
+    """The graph of `module`, shrunk; `answer` gives the outputs' shapes."""
+    graph = _trace(contract, module.eval(), probes[0])
+    onnx_graph.constants_to_initializers(graph)
+    onnx_graph.fold_shapes(graph, probes)
+    onnx_graph.store_weights(graph, metadata["sam.precision"])
+    onnx_graph.name_axes(graph, [_axes(*pair) for pair in zip(contract.outputs, answer, strict=True)])
+    onnx_graph.pin(graph, metadata)
+    return graph.SerializeToString(deterministic=True)
 
 
 def _trace(contract: Contract, module: nn.Module, example: Arrays) -> onnx.ModelProto:
@@ -329,16 +404,13 @@ LOGIT_ERROR = {"fp16": 0.005, "int8": 0.05}
 
 
 def verify(
-    data: bytes,
+    given: list[list[np.ndarray]],
+    answers: list[list[np.ndarray]],
     contract: Contract,
     precision: Precision,
-    probes: list[Arrays],
-    answers: list[list[np.ndarray]],
     mask_threshold: float,
 ) -> Agreement:
-    """Run the graph on every probe and compare with PyTorch; raise `VerificationError` beyond the tolerance."""
-    running = onnx_graph.session(data)
-    given = [running.run(list(contract.outputs), probe) for probe in probes]
+    """Compare what a graph gave for the probes with PyTorch; raise `VerificationError` beyond the tolerance."""
     agreement = _compare(contract, given, answers, mask_threshold)
     exact = precision == "fp32"
     error, allowed = (agreement.max_error, MAX_ERROR) if exact else (agreement.logit_error, LOGIT_ERROR[precision])
