@@ -16,8 +16,8 @@ Notation: head h has T tokens, Q = X Wq + bq are queries, K and V likewise, S ar
 4. Upscaling. A transposed convolution whose stride is its kernel size is a product: every cell becomes 2x2 cells, its
    weight is (C, 4 * C'). Normalisation and GELU act on single cells, so the cells stay rows, in whatever order, until
    only one number per mask is left of each; then they are put into place.
-5. Layer normalisation of many rows is written out (`normalize_rows`): ONNX Runtime's LayerNormalization is scalar code
-   in wasm; the same in its vectorised elementwise operators takes about half the time.
+5. Layer normalisation of many rows is written out (`normalize_rows`): ONNX Runtime's LayerNormalization is slow in
+   wasm; the same in its elementwise operators takes about half the time.
 
 Million products per prompt (one click and padding: T = 7; an embedding of 256 x 64 x 64; 8 heads of 16), and speed in
 onnxruntime-web 1.30 (wasm, 1 thread, processor time, medians of interleaved runs) in times of the official graph:
@@ -33,7 +33,9 @@ onnxruntime-web 1.30 (wasm, 1 thread, processor time, medians of interleaved run
 | + step 5: `Point` as it is (int8 and fp16 too)     | 881      | 1.75  |
 | `Prepare`, once per picture; 10.5 MB stay          | 404      | 4.7   |
 
-Nothing gained: upscaling in 8 blocks of cells (1.00); one mask, chosen by its predicted IoU, instead of four (2 %: only
+Over six runs the speeds scatter by 0.82-0.94, 1.48-1.63, 1.67-2.04 and 4.5-5.4. Steps 2 and 3 were not timed alone.
+
+Nothing gained: upscaling in 8 blocks of cells (1.00); one mask, chosen by its predicted IoU, instead of four (1 %: only
 the last product and its copy shrink). What is left: upscaling half, of which GELU a third; six products with cells.
 """
 
