@@ -33,7 +33,7 @@ onnxruntime-web 1.30 (wasm, 1 thread, processor time, medians of interleaved run
 | + step 5: `Point` as it is (int8 and fp16 too)     | 881      | 1.75  |
 | `Prepare`, once per picture; 10.5 MB stay          | 404      | 4.7   |
 
-Over six runs the speeds scatter by 0.82-0.94, 1.48-1.63, 1.67-2.04 and 4.5-5.4. Steps 2 and 3 were not timed alone.
+Over six runs the speeds scatter by 0.85-0.94, 1.52-1.63, 1.67-2.04 and 4.5-5.4. Steps 2 and 3 were not timed alone.
 
 Nothing gained: upscaling in 8 blocks of cells (1.00); one mask, chosen by its predicted IoU, instead of four (1 %: only
 the last product and its copy shrink). What is left: upscaling half, of which GELU a third; six products with cells.
