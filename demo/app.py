@@ -125,6 +125,10 @@ def _add_page(app: FastAPI, static: Path) -> None:
             raise HTTPException(404, "The page is not installed")
         return FileResponse(static / "index.html", headers={"Cache-Control": "no-cache"})
 
+    @app.get("/favicon.ico", include_in_schema=False)
+    async def icon() -> Response:  # Gradio's page, among others, asks for it here without being told to
+        return FileResponse(static / "icon.svg", headers={"Cache-Control": "no-cache"})
+
     app.mount("/static", StaticPage(directory=static, check_dir=False))
 
 

@@ -22,7 +22,7 @@ RECIPE = Recipe(
         Stage(size=512, steps=650, pictures=4, masks=8),
     )
 )
-"""How the embedded weights were made: prompts are learned on small pictures, edges on large ones."""
+"""For the embedded weights: prompts are learned on small pictures, edges on large ones. Their card tells what differed."""
 
 
 def main() -> None:

@@ -527,3 +527,8 @@ def test_a_full_queue_says_when_to_come_back(model, monkeypatch):
     image_id = hashlib.sha256(png(seed=42)).hexdigest()
     refused(browser.get(f"/api/images/{image_id}/events"), 404, "unknown-picture")
     service.close()
+
+
+def test_the_icon_is_where_pages_look_for_it_unasked(browser):
+    answer = browser.get("/favicon.ico")
+    assert answer.status_code == 200 and answer.headers["content-type"].startswith("image/svg+xml")

@@ -12,6 +12,7 @@ import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, numpy_helper
+from PIL import Image
 from safetensors.torch import load_file
 
 import export_onnx
@@ -384,10 +385,9 @@ def test_published_decoder_in_int8_is_a_quarter_and_keeps_its_masks():
 def test_embedded_models_int8_masks_follow_pytorch_on_a_photograph():
     if not EMBEDDED["tiny"].exists():
         pytest.skip("the embedded model's weights are not in this checkout")
-    from skimage import data
-
+    gallery = Path(__file__).parents[2] / "static" / "gallery"
     model = load_sam("tiny")
-    embedding = encode(model, data.astronaut())
+    embedding = encode(model, np.asarray(Image.open(gallery / "astronaut.jpg").convert("RGB")))
     running = onnxruntime.InferenceSession(export_decoder(model, "hover", "int8").bytes)
     for point in np.float32([[430, 300], [250, 200], [700, 800], [900, 120]]):
         feeds = {
