@@ -139,7 +139,7 @@ export function createActions({ store, api, decoder, survey }) {
     /** @param {Size} stage */
     resizeStage: (stage) => change({ stage }),
     /**
-     * @param {Point | null} hover pixel under the pointer
+     * @param {Point | null} hover position under the pointer
      * @param {State['pointer']} [pointer]
      */
     hover: (hover, pointer = 'mouse') => change({ hover, pointer }),
@@ -147,13 +147,13 @@ export function createActions({ store, api, decoder, survey }) {
     chooseLabel: (label) => change({ label }),
 
     /**
-     * @param {Point} pixel
+     * @param {Point} position
      * @param {boolean} opposite of the chosen label
      */
-    click(pixel, opposite) {
+    click(position, opposite) {
       const { label } = store.get();
       const given = /** @type {Label} */ (opposite ? 1 - label : label);
-      commit(withClick(committedPrompts(store.get()), pixel, given));
+      commit(withClick(committedPrompts(store.get()), position, given));
     },
     /** @param {Box | null} draft */
     draftBox: (draft) => change({ draft }),

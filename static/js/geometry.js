@@ -23,6 +23,9 @@
  * @typedef {{x: number, y: number, width: number, height: number}} View
  */
 
+/** Parts of a pixel that a position tells apart. */
+const FINEST_PARTS = 256;
+
 /**
  * @param {Size} original
  * @param {Size} resized
@@ -111,26 +114,26 @@ export function isInside({ width, height }, [x, y]) {
 }
 
 /**
- * The pixel under a point; points outside go to the nearest edge pixel.
+ * The position in the picture nearest to a point. Parts of a pixel are kept, because a pixel of a tiny picture covers
+ * many cells of the low-resolution grid.
  * @param {Size} picture
  * @param {Point} point
  * @returns {Point}
  */
-export function pixelAt({ width, height }, [x, y]) {
-  return [clamp(Math.floor(x), 0, width - 1), clamp(Math.floor(y), 0, height - 1)];
+export function positionIn({ width, height }, [x, y]) {
+  return [clamp(inFinestParts(x), 0, width), clamp(inFinestParts(y), 0, height)];
 }
 
 /**
- * The box between two corners given in any order, in whole pixels, inside the picture.
+ * The box between two corners given in any order, inside the picture.
  * @param {Size} picture
  * @param {Point} from
  * @param {Point} to
  * @returns {Box}
  */
-export function boxBetween({ width, height }, from, to) {
-  const [x0, x1] = [from[0], to[0]].map((x) => clamp(Math.round(x), 0, width)).sort((a, b) => a - b);
-  const [y0, y1] = [from[1], to[1]].map((y) => clamp(Math.round(y), 0, height)).sort((a, b) => a - b);
-  return [x0, y0, x1, y1];
+export function boxBetween(picture, from, to) {
+  const [[fromX, fromY], [toX, toY]] = [positionIn(picture, from), positionIn(picture, to)];
+  return [Math.min(fromX, toX), Math.min(fromY, toY), Math.max(fromX, toX), Math.max(fromY, toY)];
 }
 
 /**
@@ -140,6 +143,11 @@ export function boxBetween({ width, height }, from, to) {
  */
 export function clamp(value, low, high) {
   return Math.min(Math.max(value, low), high);
+}
+
+/** @param {number} value */
+function inFinestParts(value) {
+  return Math.round(value * FINEST_PARTS) / FINEST_PARTS;
 }
 
 /** @param {Size} size */

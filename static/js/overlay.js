@@ -50,7 +50,7 @@ function draw({ clicks, box, draft, cursor, view, size }) {
  * @returns {SVGElement}
  */
 function clickMark({ x, y, label }, place) {
-  const [left, top] = place([x + 0.5, y + 0.5]);
+  const [left, top] = place([x, y]);
   const children = [createSvg('circle', { r: RADIUS }), createSvg('path', { d: GLYPHS[label] })];
   return createSvg('g', { class: `mark ${label ? 'include' : 'exclude'}`, transform: `translate(${left} ${top})` }, children);
 }
@@ -73,6 +73,6 @@ function boxMark([x0, y0, x1, y1], place, name) {
  * @returns {SVGElement}
  */
 function cursorMark([x, y], place) {
-  const [left, top] = place([x + 0.5, y + 0.5]);
+  const [left, top] = place([x, y]);
   return createSvg('circle', { class: 'cursor', cx: left, cy: top, r: RADIUS });
 }

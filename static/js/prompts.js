@@ -16,7 +16,7 @@ export const NO_PROMPTS = Object.freeze({ clicks: Object.freeze([]), box: null }
 
 /**
  * @param {Prompts} prompts
- * @param {Point} pixel
+ * @param {Point} position
  * @param {Label} label
  * @returns {Prompts}
  */

@@ -63,7 +63,7 @@ import { NO_PROMPTS, isEmpty, samePrompts, withBox, withClick } from './prompts.
  * @property {Picture | null} picture
  * @property {readonly Prompts[]} history every committed step, oldest first
  * @property {Label} label what a plain click adds
- * @property {Point | null} hover pixel under the pointer
+ * @property {Point | null} hover position under the pointer, in the picture
  * @property {'mouse' | 'keys'} pointer what moved the hover last
  * @property {Box | null} draft box being drawn
  * @property {Mask | null} mask

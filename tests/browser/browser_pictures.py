@@ -7,7 +7,6 @@ from functools import cached_property
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image, ImageOps
 
 from sam import SAM
@@ -134,9 +133,3 @@ def in_view(screenshot: np.ndarray, view, ratio: float = 1) -> np.ndarray:
     """The part of a screenshot that shows the picture."""
     top, left = round(view.y * ratio), round(view.x * ratio)
     return screenshot[top : top + round(view.height * ratio), left : left + round(view.width * ratio)]
-
-
-def grown(mask: np.ndarray, reach: int) -> np.ndarray:
-    """The mask and everything at most `reach` pixels from it, along rows, columns and diagonals."""
-    image = torch.from_numpy(mask).float()[None, None]
-    return F.max_pool2d(image, 2 * reach + 1, stride=1, padding=reach)[0, 0].numpy() > 0

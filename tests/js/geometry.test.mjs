@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
-  boxBetween, createFrame, fitView, frameToPicture, gridRegion, pictureToFrame, pictureToStage, pixelAt, stageToPicture,
+  boxBetween, createFrame, fitView, frameToPicture, gridRegion, pictureToFrame, pictureToStage, positionIn, stageToPicture,
 } from '../../static/js/geometry.js';
 import { fitFrame, randomFrom, randomSize } from './helpers.mjs';
 
@@ -56,14 +56,19 @@ test('a tiny picture is enlarged only as far as allowed', () => {
   assert.deepEqual(view, { x: 460, y: 260, width: 80, height: 80 });
 });
 
-test('the pixel under a point never lies outside the picture', () => {
-  assert.deepEqual(pixelAt({ width: 10, height: 5 }, [10, -3]), [9, 0]);
-  assert.deepEqual(pixelAt({ width: 10, height: 5 }, [3.99, 4.2]), [3, 4]);
+test('a position never lies outside the picture', () => {
+  assert.deepEqual(positionIn({ width: 10, height: 5 }, [10.2, -3]), [10, 0]);
+});
+
+test('a position tells a low-resolution cell apart even in a picture of a few pixels', () => {
+  const size = { width: 8, height: 8 };
+  const cell = 8 / 256;
+  for (const x of [0.4, 3.99, 6.05]) assert.ok(Math.abs(positionIn(size, [x, 1])[0] - x) < cell / 2);
 });
 
 test('a box drawn in any direction is ordered and cut to the picture', () => {
   const size = { width: 100, height: 50 };
-  assert.deepEqual(boxBetween(size, [90.4, 70], [-5, 10.6]), [0, 11, 90, 50]);
+  assert.deepEqual(boxBetween(size, [90.5, 70], [-5, 10.25]), [0, 10.25, 90.5, 50]);
 });
 
 test('a resized picture larger than its frame is refused with both numbers', () => {

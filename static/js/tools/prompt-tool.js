@@ -4,7 +4,7 @@
 /** @import { Actions } from '../actions.js' */
 /** @import { Point } from '../geometry.js' */
 /** @import { State, Store } from '../store.js' */
-import { boxBetween, isInside, pixelAt, stageToPicture } from '../geometry.js';
+import { boxBetween, isInside, positionIn, stageToPicture } from '../geometry.js';
 import { pictureSize, pictureView } from '../store.js';
 import { attachGestures } from './gestures.js';
 
@@ -21,10 +21,10 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
  */
 export function usePromptTool(stage, store, actions) {
   const detach = attachGestures(stage, {
-    hover: (at) => actions.hover(at && pixelUnder(at)),
+    hover: (at) => actions.hover(at && positionUnder(at)),
     tap(at, opposite) {
-      const pixel = pixelUnder(at);
-      if (pixel) actions.click(pixel, opposite);
+      const position = positionUnder(at);
+      if (position) actions.click(position, opposite);
     },
     drag: (from, to) => actions.draftBox(boxOf(from, to)),
     drop(from, to) {
@@ -45,10 +45,10 @@ export function usePromptTool(stage, store, actions) {
   }
 
   /** @param {Point} at @returns {Point | null} */
-  function pixelUnder(at) {
+  function positionUnder(at) {
     const ready = target();
     const point = ready && stageToPicture(ready.view, ready.size, at);
-    return point && isInside(ready.size, point) ? pixelAt(ready.size, point) : null;
+    return point && isInside(ready.size, point) ? positionIn(ready.size, point) : null;
   }
 
   /** @param {Point} from @param {Point} to */
@@ -65,7 +65,7 @@ export function usePromptTool(stage, store, actions) {
     const ready = target();
     if (!ready || event.target !== stage || event.ctrlKey || event.metaKey || event.altKey) return;
     const { size } = ready;
-    const at = store.get().hover ?? pixelAt(size, [size.width / 2, size.height / 2]);
+    const at = store.get().hover ?? positionIn(size, [size.width / 2, size.height / 2]);
     const arrow = ARROWS[event.key];
     if (arrow) actions.hover(moved(at, arrow, size, event.shiftKey ? LARGE_STEP : STEP), 'keys');
     else if (event.key === 'Enter' || event.key === ' ') actions.click(at, event.shiftKey);
@@ -87,5 +87,5 @@ export function usePromptTool(stage, store, actions) {
  */
 function moved([x, y], [dx, dy], size, share) {
   const step = Math.max(1, Math.round(Math.max(size.width, size.height) * share));
-  return pixelAt(size, [x + dx * step, y + dy * step]);
+  return positionIn(size, [x + dx * step, y + dy * step]);
 }
