@@ -22,7 +22,9 @@ RECIPE = Recipe(
         Stage(size=512, steps=650, pictures=4, masks=8),
     )
 )
-"""For the embedded weights: prompts are learned on small pictures, edges on large ones. Their card tells what differed."""
+"""For the embedded weights: prompts are learned on small pictures, edges on large ones.
+
+The card of the shipped ones tells what differed."""
 
 
 def main() -> None:
