@@ -50,6 +50,9 @@ from .mask_decoder import MaskDecoder
 from .prompt_encoder import PromptEncoder
 from .transformer import Attention, TwoWayAttentionBlock
 
+PREPARED = ("cells", "keys", "values", "queries")
+"""Names of what `Prepare` gives and `Point` takes after the points, in both their orders."""
+
 
 class Prepare(nn.Module):
     """Everything that a picture without a mask prompt decides: the cells, and the first block's view of them.

@@ -18,9 +18,11 @@ from safetensors.torch import load_file
 import export_onnx
 from sam import SAM, SAMConfig, encode, load_sam, predict
 from sam import export as sam_export
+from sam import verification
 from sam.checkpoint import EMBEDDED
 from sam.config import DecoderConfig, TinyConfig, ViTConfig
-from sam.export import CONTRACTS, PRECISIONS, VerificationError, example_inputs, export_decoder, write_decoder
+from sam.contracts import WHOLE, example_inputs
+from sam.export import CONTRACTS, PRECISIONS, VerificationError, export_decoder, write_decoder
 from sam.onnx_graph import constants_to_initializers, fold_shapes
 
 ROOT = Path(export_onnx.__file__).parent
@@ -74,9 +76,9 @@ def overlap(ours, theirs):
 
 
 @pytest.mark.parametrize("points", range(1, 11))
-def test_hover_answers_as_pytorch_for_any_number_of_points(small_model, session, points):
-    feeds = example_inputs(CONTRACTS["hover"], small_model.config, points, seed=100 + points)
-    logits, iou = session("hover").run(None, feeds)
+def test_every_token_answers_as_pytorch_for_any_number_of_points(small_model, session, points):
+    feeds = example_inputs(CONTRACTS["official-multi"], small_model.config, points, seed=100 + points)
+    _, iou, logits = session("official-multi").run(None, feeds)
     expected_logits, expected_iou = decode(small_model, feeds)
     np.testing.assert_allclose(logits, expected_logits, **CLOSE)
     np.testing.assert_allclose(iou, expected_iou, **CLOSE)
@@ -260,22 +262,6 @@ def test_labelmes_minus_one_means_the_blend_and_not_a_branch(small_model, sessio
     assert np.abs(low_res - unmasked).max() > 1e-2
 
 
-def test_hover_page_chooses_among_the_tokens_as_the_predictor_does(small_model, session):
-    image, embedding = picture(small_model)
-    point = small_model.frame(image.shape[:2]).points_to_model(np.array([[30, 20]]))
-    logits, iou = session("hover").run(
-        None,
-        {
-            "image_embeddings": embedding.features.numpy(),
-            "point_coords": np.concatenate([point, [[0, 0]]])[None].astype(np.float32),
-            "point_labels": np.float32([[1, -1]]),
-        },
-    )
-    expected = predict(small_model, embedding, point_coords=np.array([[30, 20]]), point_labels=np.array([1]))
-    np.testing.assert_allclose(logits[0, 1:], expected.low_res_logits, **CLOSE)
-    np.testing.assert_allclose(iou[0, 1:], expected.iou_predictions, **CLOSE)
-
-
 # --- the file's form -------------------------------------------------------------------------------------------------
 
 
@@ -315,21 +301,21 @@ def test_inputs_and_outputs_have_the_contracts_names_and_only_n_and_the_mask_siz
 
 
 def test_metadata_binds_the_graph_to_its_weights(small_model, export, proto):
-    properties = {entry.key: entry.value for entry in proto("hover", "int8").metadata_props}
+    properties = {entry.key: entry.value for entry in proto("official-multi", "int8").metadata_props}
     assert properties == {
         "sam.model_id": "custom",
         "sam.weights_hash": small_model.weights_hash(),
-        "sam.contract": "hover",
+        "sam.contract": "official-multi",
         "sam.contract_version": "1",
         "sam.precision": "int8",
     }
-    graph = export("hover", "int8")
+    graph = export("official-multi", "int8")
     assert graph.sha256 == hashlib.sha256(graph.bytes).hexdigest()
-    assert proto("hover", "int8").producer_name == "sam.export"
+    assert proto("official-multi", "int8").producer_name == "sam.export"
 
 
 def test_the_same_model_exports_to_the_same_bytes(small_model, export):
-    assert export_decoder(small_model, "hover").sha256 == export("hover").sha256
+    assert export_decoder(small_model, "official-multi").sha256 == export("official-multi").sha256
 
 
 def test_exporting_changes_nothing_about_the_model(small_config, random_model):
@@ -340,7 +326,7 @@ def test_exporting_changes_nothing_about_the_model(small_config, random_model):
 
 
 def test_shape_folding_keeps_every_value(small_model):
-    rules = CONTRACTS["hover"]
+    rules = WHOLE
     probes = [example_inputs(rules, small_model.config, points, seed=points) for points in (1, 2, 5)]
     plain = sam_export._trace(rules, rules.module(small_model).eval(), probes[0])
     constants_to_initializers(plain)
@@ -363,8 +349,8 @@ def test_shape_folding_keeps_every_value(small_model):
 def test_smaller_weights_keep_the_masks(small_model, session, precision, least):
     shared = []
     for seed in range(6):
-        feeds = example_inputs(CONTRACTS["hover"], small_model.config, 1 + seed, seed=200 + seed)
-        logits, _ = session("hover", precision).run(None, feeds)
+        feeds = example_inputs(CONTRACTS["official-multi"], small_model.config, 1 + seed, seed=200 + seed)
+        _, _, logits = session("official-multi", precision).run(None, feeds)
         expected = decode(small_model, feeds)[0].numpy()
         shared.append(overlap(logits > 0, expected > 0))
     assert np.mean(shared) >= least
@@ -372,7 +358,7 @@ def test_smaller_weights_keep_the_masks(small_model, session, precision, least):
 
 def test_published_decoder_in_int8_is_a_quarter_and_keeps_its_masks():
     torch.manual_seed(0)
-    graph = export_decoder(SAM.from_variant("tiny").eval(), "hover", "int8")
+    graph = export_decoder(SAM.from_variant("tiny").eval(), "official-multi", "int8")
     assert len(graph.bytes) < 4.5e6
     assert graph.agreement.mask_iou >= 0.97
     large = [
@@ -388,14 +374,16 @@ def test_embedded_models_int8_masks_follow_pytorch_on_a_photograph():
     gallery = Path(__file__).parents[2] / "static" / "gallery"
     model = load_sam("tiny")
     embedding = encode(model, np.asarray(Image.open(gallery / "astronaut.jpg").convert("RGB")))
-    running = onnxruntime.InferenceSession(export_decoder(model, "hover", "int8").bytes)
+    running = onnxruntime.InferenceSession(export_decoder(model, "official-multi", "int8").bytes)
     for point in np.float32([[430, 300], [250, 200], [700, 800], [900, 120]]):
         feeds = {
             "image_embeddings": embedding.features.numpy(),
             "point_coords": np.stack([point, np.zeros(2, np.float32)])[None],
             "point_labels": np.float32([[1, -1]]),
+            **blank_mask(model),
+            "orig_im_size": np.float32([256, 256]),
         }
-        logits, _ = running.run(None, feeds)
+        _, _, logits = running.run(None, feeds)
         expected, iou = (tensor[0].numpy() for tensor in decode(model, feeds))
         best = 1 + int(iou[1:].argmax())
         assert overlap(logits[0, best] > 0, expected[best] > 0) >= 0.97
@@ -416,17 +404,17 @@ def test_a_graph_that_differs_from_pytorch_is_refused(small_model, monkeypatch, 
 
     monkeypatch.setattr(sam_export.onnx_graph, "pin", spoil)
     with pytest.raises(VerificationError, match="against PyTorch"):
-        export_decoder(small_model, "hover", precision)
+        export_decoder(small_model, "official-multi", precision)
 
 
 def test_not_a_number_fails_the_verification(small_model, monkeypatch):
-    monkeypatch.setattr(sam_export, "MAX_ERROR", float("nan"))
+    monkeypatch.setattr(verification, "MAX_ERROR", float("nan"))
     with pytest.raises(VerificationError):
-        export_decoder(small_model, "hover")
+        export_decoder(small_model, "official-multi")
 
 
 @pytest.mark.parametrize(
-    ("contract", "precision", "named"), [("officail", "fp32", "official-multi"), ("hover", "int4", "int8")]
+    ("contract", "precision", "named"), [("officail", "fp32", "official-multi"), ("official-multi", "int4", "int8")]
 )
 def test_unknown_contract_and_precision_name_the_known_ones(small_model, contract, precision, named):
     with pytest.raises(ValueError, match=named):
@@ -473,7 +461,7 @@ def test_command_writes_the_graph_that_the_function_makes(export, checkpoint, tm
 
 
 def test_command_that_fails_verification_leaves_no_file(checkpoint, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sam_export, "MAX_ERROR", 0.0)
+    monkeypatch.setattr(verification, "MAX_ERROR", 0.0)
     output = tmp_path / "decoder.onnx"
     assert export_onnx.main(["--checkpoint", str(checkpoint), "--output", str(output)]) == 1
     assert "nothing written" in capsys.readouterr().err
