@@ -16,9 +16,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import export_onnx
-from sam import SAM, SAMConfig, encode, load_sam, predict
+from sam import SAM, SAMConfig, encode, load_sam, predict, verification
 from sam import export as sam_export
-from sam import verification
 from sam.checkpoint import EMBEDDED
 from sam.config import DecoderConfig, TinyConfig, ViTConfig
 from sam.contracts import WHOLE, example_inputs
