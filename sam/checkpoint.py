@@ -115,7 +115,7 @@ class Checkpoint:
     path: Path
     state: State
     config: SAMConfig | None = None
-    decoder_heads: int = DecoderConfig.num_heads
+    decoder_heads: int | None = None
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -260,9 +260,18 @@ def _hugging_face_heads(path: Path) -> int:
 # --- configuration from tensors ---------------------------------------------------------------------------------
 
 
-def infer_config(state: State, *, decoder_heads: int = DecoderConfig.num_heads) -> SAMConfig:
-    """Read the sizes off the tensors' shapes; `KeyError` names a key it needs and does not find."""
-    return SAMConfig(_infer_encoder(state), replace(_infer_decoder(state), num_heads=decoder_heads))
+def infer_config(state: State, *, decoder_heads: int | None = None) -> SAMConfig:
+    """Read the sizes off the tensors' shapes; `KeyError` names a key it needs and does not find.
+
+    No shape tells the decoder's heads: `decoder_heads`, or those of the published models, or of our narrow decoders.
+    """
+    decoder = _infer_decoder(state)
+    return SAMConfig(_infer_encoder(state), replace(decoder, num_heads=decoder_heads or _usual_heads(decoder)))
+
+
+def _usual_heads(decoder: DecoderConfig) -> int:
+    tiny = VARIANTS["tiny"].mask_decoder
+    return DecoderConfig.num_heads if decoder.width is None else max(1, decoder.width * tiny.num_heads // tiny.width)
 
 
 def _infer_encoder(state: State) -> EncoderConfig:
@@ -332,7 +341,9 @@ def _infer_tiny(state: State) -> TinyConfig:
 
 
 def _infer_decoder(state: State) -> DecoderConfig:
+    projection = state.get("mask_decoder.embedding_projection.weight")
     return DecoderConfig(
+        width=None if projection is None else projection.shape[0],
         mask_in_chans=state["prompt_encoder.mask_downscaling.6.weight"].shape[1],
         depth=_count(state, r"mask_decoder\.transformer\.layers\.(\d+)\."),
         mlp_dim=state["mask_decoder.transformer.layers.0.mlp.lin1.weight"].shape[0],
@@ -352,10 +363,10 @@ def _count(state: State, pattern: str) -> int:
 
 def _variant_config(variant: str) -> SAMConfig:
     if variant == "medsam":
-        return SAMConfig(VARIANTS["vit_b"], preprocessing="medsam")
+        return replace(VARIANTS["vit_b"], preprocessing="medsam")
     if variant not in VARIANTS:
         raise ValueError(f"variant {variant!r} is unknown; use one of {', '.join((*VARIANTS, 'medsam'))}")
-    return SAMConfig(VARIANTS[variant])
+    return VARIANTS[variant]
 
 
 def _choose_config(checkpoint: Checkpoint, variant: str | SAMConfig | None) -> SAMConfig:
@@ -376,7 +387,7 @@ def _blame(state: State, config: SAMConfig) -> str:
     One damaged tensor misleads the inference, and every honest key would be blamed instead.
     """
     kind = type(config.image_encoder)
-    candidates = [config, *(SAMConfig(encoder) for encoder in VARIANTS.values() if isinstance(encoder, kind))]
+    candidates = [config, *(variant for variant in VARIANTS.values() if isinstance(variant.image_encoder, kind))]
     return min((_compare(state, candidate) for candidate in candidates), key=lambda found: found[0])[1]
 
 

@@ -125,8 +125,13 @@ ENCODER_CONFIGS: dict[str, type] = {"vit": ViTConfig, "tiny_vit": TinyViTConfig,
 
 @dataclass(frozen=True)
 class DecoderConfig:
-    """Prompt encoder and mask decoder (SAM paper, appendix A); every published checkpoint uses the defaults."""
+    """Prompt encoder and mask decoder (SAM paper, appendix A); every published checkpoint uses the defaults.
 
+    `width`: channels of tokens and cells inside the decoder, which projects the embedding to them first; None: as many
+    as the embedding has, and no projection, as in every published checkpoint.
+    """
+
+    width: int | None = None
     mask_in_chans: int = 16
     depth: int = 2
     num_heads: int = 8
@@ -169,10 +174,8 @@ class SAMConfig:
             raise ValueError(f"pixel_mean {self.pixel_mean} and pixel_std {self.pixel_std} need 3 values each")
         if min(self.pixel_std) <= 0:
             raise ValueError(f"pixel_std {self.pixel_std} must be positive")
-        _require_multiple("out_chans", self.image_encoder.out_chans, 8, "the decoder's channel split")
-        _require_multiple(
-            "out_chans / 2", self.image_encoder.out_chans // 2, self.mask_decoder.num_heads, "the decoder's num_heads"
-        )
+        _require_multiple("the decoder's width", self.decoder_width, 8, "its channel split")
+        _require_multiple("the decoder's width / 2", self.decoder_width // 2, self.mask_decoder.num_heads, "num_heads")
 
     @property
     def image_size(self) -> int:
@@ -185,6 +188,11 @@ class SAMConfig:
         return (1, self.image_encoder.out_chans, *self.image_encoder.grid_hw)
 
     @property
+    def decoder_width(self) -> int:
+        """Channels of tokens and cells inside the decoder."""
+        return self.mask_decoder.width or self.image_encoder.out_chans
+
+    @property
     def low_res_hw(self) -> Size:
         """Height and width of the low-resolution mask logits: four times the embedding's."""
         height, width = self.image_encoder.grid_hw
@@ -195,8 +203,9 @@ class SAMConfig:
         """Name in `VARIANTS`, `medsam` for its preprocessing, or `custom`."""
         if self.preprocessing == "medsam":
             return "medsam"
-        names = [name for name, encoder in VARIANTS.items() if encoder == self.image_encoder]
-        return names[0] if names and self.mask_decoder == DecoderConfig() else "custom"
+        parts = (self.image_encoder, self.mask_decoder)
+        names = (name for name, of in VARIANTS.items() if (of.image_encoder, of.mask_decoder) == parts)
+        return next(names, "custom")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data that `from_dict` reads back."""
@@ -229,11 +238,14 @@ def _build(kind: type, **values: Any) -> Any:
     return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 
-VARIANTS: dict[str, EncoderConfig] = {
-    "tiny": TinyConfig(),
-    "vit_t": TinyViTConfig(),
-    "vit_b": ViTConfig(embed_dim=768, depth=12, num_heads=12, global_attn_indexes=(2, 5, 8, 11)),
-    "vit_l": ViTConfig(embed_dim=1024, depth=24, num_heads=16, global_attn_indexes=(5, 11, 17, 23)),
-    "vit_h": ViTConfig(embed_dim=1280, depth=32, num_heads=16, global_attn_indexes=(7, 15, 23, 31)),
+VARIANTS: dict[str, SAMConfig] = {
+    "tiny": SAMConfig(TinyConfig(), DecoderConfig(width=128, num_heads=4, mlp_dim=512, iou_head_hidden_dim=128)),
+    "vit_t": SAMConfig(TinyViTConfig()),
+    "vit_b": SAMConfig(ViTConfig(embed_dim=768, depth=12, num_heads=12, global_attn_indexes=(2, 5, 8, 11))),
+    "vit_l": SAMConfig(ViTConfig(embed_dim=1024, depth=24, num_heads=16, global_attn_indexes=(5, 11, 17, 23))),
+    "vit_h": SAMConfig(ViTConfig(embed_dim=1280, depth=32, num_heads=16, global_attn_indexes=(7, 15, 23, 31))),
 }
-"""What differs between the published models: only the image encoder."""
+"""The published models differ in their image encoder only; `tiny`, our own, has a narrower decoder too.
+
+Its decoder's shape was settled by the time a hovering pointer has in a browser: see `sam.hover`.
+"""

@@ -64,14 +64,14 @@ class Prepare(nn.Module):
     def __init__(self, prompt_encoder: PromptEncoder, mask_decoder: MaskDecoder) -> None:
         super().__init__()
         self.prompt_encoder = prompt_encoder
+        self.embedding_projection = mask_decoder.embedding_projection
         self.first_block = mask_decoder.transformer.layers[0]
 
     def forward(self, image_embeddings: Tensor) -> tuple[Tensor, ...]:
-        return self.prepare(image_embeddings + self.prompt_encoder.embed_no_mask(1))
+        return self.prepare(image_embeddings, self.prompt_encoder.embed_no_mask(1))
 
-    def prepare(self, source: Tensor) -> tuple[Tensor, ...]:
-        """`source` is the embedding plus the dense prompt."""
-        cells = as_rows(source)
+    def prepare(self, image_embeddings: Tensor, dense: Tensor) -> tuple[Tensor, ...]:
+        cells = as_rows(self.embedding_projection(image_embeddings) + dense)
         located = cells + as_rows(self.prompt_encoder.get_dense_pe())
         tokens_to_image = self.first_block.cross_attn_token_to_image
         keys = split_heads(tokens_to_image.k_proj(located), tokens_to_image).transpose(1, 2)
@@ -83,7 +83,7 @@ class PrepareWithMask(Prepare):
     """The same for a picture with a mask prompt, low-resolution logits (1, 1, 4h, 4w)."""
 
     def forward(self, image_embeddings: Tensor, mask_input: Tensor) -> tuple[Tensor, ...]:
-        return self.prepare(image_embeddings + self.prompt_encoder.mask_downscaling(mask_input))
+        return self.prepare(image_embeddings, self.prompt_encoder.mask_downscaling(mask_input))
 
 
 class Point(nn.Module):

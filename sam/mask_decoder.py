@@ -12,7 +12,10 @@ from .layers import MLP, LayerNorm2d
 
 
 class MaskDecoder(nn.Module):
-    """One single-mask token and `num_multimask_outputs` tokens for ambiguous prompts, an IoU estimate for each."""
+    """One single-mask token and `num_multimask_outputs` tokens for ambiguous prompts, an IoU estimate for each.
+
+    `embedding_dim`: channels of the embedding where they differ from `transformer_dim`; they are projected first.
+    """
 
     def __init__(
         self,
@@ -21,6 +24,7 @@ class MaskDecoder(nn.Module):
         num_multimask_outputs: int = 3,
         iou_head_depth: int = 3,
         iou_head_hidden_dim: int = 256,
+        embedding_dim: int | None = None,
     ) -> None:
         super().__init__()
         self.transformer_dim = transformer_dim
@@ -29,6 +33,8 @@ class MaskDecoder(nn.Module):
         self.iou_head_hidden_dim = iou_head_hidden_dim
         self.num_mask_tokens = num_multimask_outputs + 1
         self.transformer = transformer
+        narrower = embedding_dim not in (None, transformer_dim)
+        self.embedding_projection = nn.Conv2d(embedding_dim, transformer_dim, 1) if narrower else nn.Identity()
         self.iou_token = nn.Embedding(1, transformer_dim)
         self.mask_tokens = nn.Embedding(self.num_mask_tokens, transformer_dim)
         self.output_upscaling = nn.Sequential(
@@ -53,8 +59,9 @@ class MaskDecoder(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Decode; `multimask_output` picks the three ambiguous masks, else the single one.
 
-        image_embeddings (I, C, h, w), image_pe (1, C, h, w), sparse (B, N, C), dense (B, C, h, w), where B is a
-        multiple of I and consecutive prompts belong to the same picture. Returns logits (B, M, 4h, 4w), IoU (B, M).
+        image_embeddings (I, E, h, w), image_pe (1, C, h, w), sparse (B, N, C), dense (B, C, h, w), where E is
+        `embedding_dim`, C is `transformer_dim` (the same in every published checkpoint), and B is a multiple of I:
+        consecutive prompts belong to the same picture. Returns logits (B, M, 4h, 4w), IoU (B, M).
         """
         masks, iou = self.predict_masks(image_embeddings, image_pe, sparse_prompt_embeddings, dense_prompt_embeddings)
         chosen = slice(1, None) if multimask_output else slice(0, 1)
@@ -72,7 +79,7 @@ class MaskDecoder(nn.Module):
         own_tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         tokens = torch.cat([own_tokens.expand(prompts, -1, -1), sparse_prompt_embeddings], dim=1)
 
-        source = image_embeddings
+        source = self.embedding_projection(image_embeddings)
         if source.shape[0] != prompts:
             source = source.repeat_interleave(prompts // source.shape[0], dim=0)
         source = source + dense_prompt_embeddings

@@ -55,10 +55,11 @@ class SAM(nn.Module):
         self.image_encoder = image_encoder
         self.prompt_encoder = prompt_encoder
         self.mask_decoder = mask_decoder
-        transformer = mask_decoder.transformer
+        encoder, transformer = image_encoder.config, mask_decoder.transformer
         self.config = SAMConfig(
-            image_encoder=image_encoder.config,
+            image_encoder=encoder,
             mask_decoder=DecoderConfig(
+                width=mask_decoder.transformer_dim if mask_decoder.transformer_dim != encoder.out_chans else None,
                 mask_in_chans=prompt_encoder.mask_in_chans,
                 depth=transformer.depth,
                 num_heads=transformer.num_heads,
@@ -84,10 +85,10 @@ class SAM(nn.Module):
         """Build a variant with random weights; `overrides` are fields of `SAMConfig` or of the encoder's config."""
         if variant not in VARIANTS:
             raise ValueError(f"variant {variant!r} is unknown; use one of {', '.join(VARIANTS)}")
-        encoder = VARIANTS[variant]
+        config = VARIANTS[variant]
         of_model = {key: overrides.pop(key) for key in list(overrides) if key in SAMConfig.__dataclass_fields__}
-        of_model.setdefault("image_encoder", replace(encoder, **overrides) if overrides else encoder)
-        return cls.from_config(SAMConfig(**of_model))
+        encoder = replace(of_model.pop("image_encoder", config.image_encoder), **overrides)
+        return cls.from_config(replace(config, image_encoder=encoder, **of_model))
 
     @classmethod
     def from_config(cls, config: SAMConfig | dict[str, Any]) -> SAM:
@@ -328,18 +329,19 @@ def build_image_encoder(config: EncoderConfig) -> nn.Module:
 def build_prompt_encoder(config: SAMConfig) -> PromptEncoder:
     """The prompt encoder for `config`'s embedding grid and input size."""
     encoder = config.image_encoder
-    return PromptEncoder(encoder.out_chans, encoder.grid_hw, encoder.input_hw, config.mask_decoder.mask_in_chans)
+    return PromptEncoder(config.decoder_width, encoder.grid_hw, encoder.input_hw, config.mask_decoder.mask_in_chans)
 
 
 def build_mask_decoder(config: SAMConfig) -> MaskDecoder:
     """The mask decoder with its two-way transformer."""
-    decoder, width = config.mask_decoder, config.image_encoder.out_chans
+    decoder, width = config.mask_decoder, config.decoder_width
     return MaskDecoder(
         width,
         TwoWayTransformer(decoder.depth, width, decoder.num_heads, decoder.mlp_dim),
         decoder.num_multimask_outputs,
         decoder.iou_head_depth,
         decoder.iou_head_hidden_dim,
+        config.image_encoder.out_chans,
     )
 
 

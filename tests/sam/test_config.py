@@ -1,6 +1,7 @@
 """Configurations reject contradictions, and travel as JSON."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -9,7 +10,7 @@ from sam.config import VARIANTS, DecoderConfig, SAMConfig, TinyConfig, TinyViTCo
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_variant_has_the_same_prompt_frame_and_embedding(name):
-    config = SAMConfig(VARIANTS[name])
+    config = VARIANTS[name]
     assert config.image_size == 1024
     assert config.embedding_shape == (1, 256, 64, 64)
     assert config.low_res_hw == (256, 256)
@@ -18,7 +19,7 @@ def test_every_variant_has_the_same_prompt_frame_and_embedding(name):
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_configuration_survives_json(name):
-    config = SAMConfig(VARIANTS[name], mask_threshold=0.5, pixel_mean=(1.0, 2.0, 3.0), preprocessing="medsam")
+    config = replace(VARIANTS[name], mask_threshold=0.5, pixel_mean=(1.0, 2.0, 3.0), preprocessing="medsam")
     assert SAMConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 

@@ -106,7 +106,7 @@ def test_same_weights_give_the_same_masks(ours, theirs, picture, kind, multimask
 
 @pytest.mark.parametrize("variant", ["vit_b", "vit_l", "vit_h"])
 def test_published_names_are_all_renamed_and_the_variant_inferred(variant):
-    config = SAMConfig(VARIANTS[variant])
+    config = VARIANTS[variant]
     with torch.device("meta"):
         state = rename_hugging_face(transformers.SamModel(hugging_face_config(config)).state_dict())
         expected = SAM.from_config(config).state_dict()
