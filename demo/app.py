@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated
@@ -17,14 +17,16 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from demo.bodies import read_body, read_upload
+from demo.codings import Coding, choose_coding
 from demo.headers import SecurityHeaders, security_headers
 from demo.page import StaticPage, static_folder
 from demo.problems import BadRequest, HttpProblem, Problem, Unexpected, UnknownDecoder
 from demo.schemas import (
     MAX_PROMPT_BYTES,
     Decoder,
-    DecoderFile,
+    DecoderReply,
     Event,
+    GraphReply,
     HealthReply,
     ImageReply,
     Limits,
@@ -79,15 +81,18 @@ def _add_model_routes(app: FastAPI, service: Service) -> None:
             model=service.model_info,
             prompt_frame=service.prompt_frame,
             mask_threshold=service.mask_threshold,
-            decoders=[_describe_decoder(file) for file in await service.decoders()],
+            decoders=[_describe_decoder(decoder) for decoder in await service.decoders()],
             limits=Limits(max_bytes=service.limits.max_bytes, max_pixels=service.limits.max_pixels),
         )
 
     @app.get("/api/decoders/{sha256}.onnx")
-    async def decoder(request: Request, sha256: Hash) -> Response:
-        for file in await service.decoders():
-            if file.sha256 == sha256:
-                return _immutable(request, file.data, etag=sha256, media_type="application/octet-stream")
+    async def decoder_graph(request: Request, sha256: Hash) -> Response:
+        graphs = (graph for decoder in await service.decoders() for graph in decoder.files.values())
+        for graph in graphs:
+            if graph.sha256 == sha256:
+                coding = _coding(request, graph.packed)
+                body, etag = graph.packed.get(coding, graph.data), f"{sha256}-{coding}"
+                return _immutable(request, body, etag=etag, media_type="application/octet-stream", coding=coding)
         raise UnknownDecoder("the page and the server are of different ages; reload the page", sha256=sha256)
 
 
@@ -107,7 +112,7 @@ def _add_image_routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/api/embeddings/{image_id}/{weights_hash}/{precision}")
     async def embedding(request: Request, image_id: Hash, weights_hash: Hash, precision: Precision) -> Response:
-        wanted = "zstd" if _accepts(request, "zstd") else "identity"
+        wanted = _coding(request, ("zstd",))
         body, coding = await service.embedding_file(image_id, weights_hash, precision, wanted)
         etag = f"{image_id[:32]}-{weights_hash[:32]}-{precision}-{coding}"
         return _immutable(request, body, etag=etag, media_type=SAFETENSORS, coding=coding)
@@ -135,14 +140,16 @@ def _add_page(app: FastAPI, static: Path) -> None:
 # ---- answers --------------------------------------------------------------------------------------
 
 
-def _describe_decoder(file: DecoderFile) -> Decoder:
-    return Decoder(
-        precision=file.precision,
-        contract=file.contract,
-        contract_version=file.contract_version,
-        sha256=file.sha256,
-        url=f"/api/decoders/{file.sha256}.onnx",
-        bytes=len(file.data),
+def _describe_decoder(decoder: Decoder) -> DecoderReply:
+    files = {
+        role: GraphReply(url=f"/api/decoders/{graph.sha256}.onnx", sha256=graph.sha256, bytes=len(graph.data))
+        for role, graph in decoder.files.items()
+    }
+    return DecoderReply(
+        precision=decoder.precision,
+        contract=decoder.contract,
+        contract_version=decoder.contract_version,
+        files=files,
     )
 
 
@@ -161,7 +168,7 @@ def _describe_picture(picture: Picture, service: Service) -> ImageReply:
     )
 
 
-def _immutable(request: Request, body: bytes, *, etag: str, media_type: str, coding: str = "identity") -> Response:
+def _immutable(request: Request, body: bytes, *, etag: str, media_type: str, coding: Coding = "identity") -> Response:
     """A body that its address fixes for ever; 304 for a client that already has it."""
     headers = {"Cache-Control": IMMUTABLE, "ETag": f'"{etag}"', "Vary": "Accept-Encoding"}
     if f'"{etag}"' in request.headers.get("if-none-match", ""):
@@ -171,12 +178,8 @@ def _immutable(request: Request, body: bytes, *, etag: str, media_type: str, cod
     return Response(body, media_type=media_type, headers=headers)
 
 
-def _accepts(request: Request, coding: str) -> bool:
-    for offer in request.headers.get("accept-encoding", "").lower().split(","):
-        name, _, parameters = offer.partition(";")
-        if name.strip() == coding:
-            return parameters.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
-    return False
+def _coding(request: Request, offered: Collection[Coding]) -> Coding:
+    return choose_coding(request.headers.get("accept-encoding", ""), offered)
 
 
 async def _stream(first: Event, rest: AsyncIterator[Event]) -> AsyncIterator[str]:

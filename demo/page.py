@@ -1,4 +1,4 @@
-"""The page's files, with the types and the caching that browsers need."""
+"""The page's files, with the types, the codings and the caching that browsers need."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from pathlib import Path
 
 from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
+from starlette.datastructures import Headers
 from starlette.types import Scope
+
+from demo.codings import Coding, choose_coding
 
 REVALIDATE = "no-cache"
 FOREVER = "public, max-age=31536000, immutable"  # folders under vendor/ carry their version in the name
@@ -21,10 +24,12 @@ _TYPES = {
     ".svg": "image/svg+xml",
     ".onnx": "application/octet-stream",
 }
+_PACKED: dict[Coding, str] = {"br": ".br", "gzip": ".gz"}
+"""Suffixes of the forms that the vendor build writes beside a file, smallest first."""
 
 
 class StaticPage(StaticFiles):
-    """Our own files are asked about before a copy is used (ETag, 304); vendor/** never changes."""
+    """Our own files are asked about before a copy is used (ETag, 304); vendor/** never changes and may be packed."""
 
     def file_response(
         self,
@@ -33,12 +38,32 @@ class StaticPage(StaticFiles):
         scope: Scope,
         status_code: int = 200,
     ) -> Response:
+        path = Path(full_path)
+        forms = _forms_on_disk(path)
+        coding = choose_coding(Headers(scope=scope).get("accept-encoding", ""), forms)
+        if coding != "identity":
+            full_path, stat_result = forms[coding], forms[coding].stat()
         response = super().file_response(full_path, stat_result, scope, status_code)
-        is_vendor = Path(full_path).is_relative_to(Path(self.directory).resolve() / "vendor")
+        is_vendor = path.is_relative_to(Path(self.directory).resolve() / "vendor")
         response.headers["Cache-Control"] = FOREVER if is_vendor else REVALIDATE
-        if (suffix := Path(full_path).suffix) in _TYPES and response.status_code != 304:
-            response.headers["Content-Type"] = _TYPES[suffix]
+        if forms:
+            response.headers["Vary"] = "Accept-Encoding"
+        if response.status_code != 304:
+            _describe(response, path.suffix, coding)
         return response
+
+
+def _forms_on_disk(path: Path) -> dict[Coding, Path]:
+    forms = {coding: path.with_name(path.name + suffix) for coding, suffix in _PACKED.items()}
+    return {coding: form for coding, form in forms.items() if form.is_file()}
+
+
+def _describe(response: Response, suffix: str, coding: Coding) -> None:
+    """Say what the body is, once unpacked, and how it is packed."""
+    if suffix in _TYPES:
+        response.headers["Content-Type"] = _TYPES[suffix]
+    if coding != "identity":
+        response.headers["Content-Encoding"] = coding
 
 
 def static_folder() -> Path:

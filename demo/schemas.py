@@ -2,32 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+import base64
+import binascii
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from demo.codings import Coding
 
 Precision = Literal["fp16", "fp32"]
-Coding = Literal["identity", "zstd"]
 EMBEDDING_PRECISIONS: tuple[Precision, ...] = ("fp16", "fp32")
-MAX_PROMPT_BYTES = 64 * 1024
+MAX_PROMPT_BYTES = 256 * 1024
 MAX_POINTS = 256
+MASK_SHAPE = (1, 256, 256)
 MULTIPART_OVERHEAD_BYTES = 64 * 1024
 
 Coordinate = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class Prompts(BaseModel):
-    """Clicks (label 1 positive, 0 negative) and at most one box, in pixels of the upright original."""
+def _read_mask(given: Any) -> np.ndarray | None:
+    """Base64 of `MASK_SHAPE` little-endian fp16 -> float32; ValueError says what is wrong with it."""
+    if given is None:
+        return None
+    try:
+        data = base64.b64decode(given, validate=True)
+    except (TypeError, ValueError, binascii.Error):
+        raise ValueError("not base64") from None
+    if len(data) != (wanted := 2 * int(np.prod(MASK_SHAPE))):
+        raise ValueError(f"{len(data)} bytes; {wanted} are needed: fp16 logits of {MASK_SHAPE[1]} x {MASK_SHAPE[2]}")
+    logits = np.frombuffer(data, "<f2").reshape(MASK_SHAPE).astype(np.float32)
+    if not np.isfinite(logits).all():
+        raise ValueError("logits that are NaN or infinite")
+    return logits
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+
+MaskLogits = Annotated[np.ndarray | None, BeforeValidator(_read_mask)]
+
+
+class Prompts(BaseModel):
+    """Clicks (label 1 positive, 0 negative) and at most one box, in pixels of the upright original.
+
+    `mask` is an earlier answer's low-resolution logits that these prompts correct.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
     points: Annotated[list[tuple[Coordinate, Coordinate]], Field(max_length=MAX_POINTS)] = []
     labels: Annotated[list[Literal[0, 1]], Field(max_length=MAX_POINTS)] = []
     box: tuple[Coordinate, Coordinate, Coordinate, Coordinate] | None = None
+    mask: MaskLogits = None
 
     @model_validator(mode="after")
     def _complete(self) -> Prompts:
@@ -55,15 +82,21 @@ class Limits(BaseModel):
     max_pixels: int
 
 
-class Decoder(BaseModel):
-    """A decoder graph as listed in `ModelReply`."""
+class GraphReply(BaseModel):
+    """One graph of a decoder."""
+
+    url: str
+    sha256: Sha256
+    bytes: int
+
+
+class DecoderReply(BaseModel):
+    """A decoder as listed in `ModelReply`: its graphs by the roles that its contract gives them."""
 
     precision: str
     contract: str
     contract_version: int
-    sha256: Sha256
-    url: str
-    bytes: int
+    files: dict[str, GraphReply]
 
 
 class ModelReply(BaseModel):
@@ -73,7 +106,7 @@ class ModelReply(BaseModel):
     prompt_frame: int
     mask_threshold: float
     embedding_precisions: tuple[Precision, ...] = EMBEDDING_PRECISIONS
-    decoders: list[Decoder]
+    decoders: list[DecoderReply]
     limits: Limits
 
 
@@ -119,14 +152,22 @@ class Event:
 
 
 @dataclass(frozen=True)
-class DecoderFile:
-    """A decoder graph with what the page must know before it loads it."""
+class GraphFile:
+    """An ONNX graph as it is, and as it travels."""
+
+    sha256: str
+    data: bytes = field(repr=False)
+    packed: Mapping[Coding, bytes] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """The graphs of one decoder by role, with what the page must know before it loads them."""
 
     precision: str
     contract: str
     contract_version: int
-    sha256: str
-    data: bytes
+    files: Mapping[str, GraphFile]
 
 
 @dataclass(frozen=True)
@@ -153,7 +194,7 @@ class Service(Protocol):
 
     def health(self) -> HealthReply: ...
 
-    async def decoders(self) -> list[DecoderFile]: ...
+    async def decoders(self) -> list[Decoder]: ...
 
     async def add(self, data: bytes) -> tuple[Picture, bool]: ...
 

@@ -16,20 +16,21 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 
 import numpy as np
 import torch
 
 from demo.cache import ByteCache
+from demo.codings import Coding, compress, compress_all
 from demo.lanes import Lane
 from demo.pictures import DEFAULT_LIMITS, PictureLimits, read_picture
 from demo.problems import BrokenPicture, EncodeFailed, OtherWeights, Problem, Unexpected, UnknownPicture
 from demo.schemas import (
-    Coding,
-    DecoderFile,
+    Decoder,
     Event,
+    GraphFile,
     HealthReply,
     ModelInfo,
     Picture,
@@ -38,12 +39,13 @@ from demo.schemas import (
     Segment,
 )
 from demo.settings import Settings
-from demo.wire import compress, pack_embedding, pack_masks
+from demo.wire import pack_embedding, pack_masks
 from sam import SAM, load_sam, predictor
-from sam.export import export_decoder
+from sam.export import export_hover_pair
 from sam.predictor import ImageEmbedding
 
 DECODER_PRECISIONS = ("int8", "fp16")
+DECODER_CONTRACT = "hover"
 PROGRESS_INTERVAL_S = 0.25
 _WAITING_BYTES = 1_000_000_000  # decoded pixels that may wait for the encoder
 _WAITING_DECODES = 64
@@ -113,7 +115,7 @@ class DemoService:
         self._exporting = Lane("export decoders", capacity=1, retry_after_s=5)
         self._finished: ByteCache[Job] = ByteCache(cache_bytes)
         self._unfinished: dict[str, Job] = {}
-        self._decoder_files: Future | None = None
+        self._decoders: Future | None = None
         self._expected_s: float | None = None
         self._lock = threading.Lock()
 
@@ -122,8 +124,8 @@ class DemoService:
     def warm_up(self) -> None:
         """Begin to export the decoder graphs, in the background and once."""
         with self._lock:
-            if self._decoder_files is None:
-                self._decoder_files = self._exporting.submit(self._export_decoders)
+            if self._decoders is None:
+                self._decoders = self._exporting.submit(self._export_decoders)
 
     def close(self) -> None:
         """Drop what waits; call once, when no request will follow."""
@@ -192,10 +194,10 @@ class DemoService:
         encoded = await _result(self._known_job(image_id).encoded)
         return await _result(self._decoding.submit(self._segment, encoded.embedding, prompts))
 
-    async def decoders(self) -> list[DecoderFile]:
-        """The decoder graphs for the page, exported once per process, less those that could not be made."""
+    async def decoders(self) -> list[Decoder]:
+        """The decoders for the page, exported once per process, less those that could not be made."""
         self.warm_up()
-        return await _result(self._decoder_files)
+        return await _result(self._decoders)
 
     # ---- jobs -------------------------------------------------------------------------------------
 
@@ -300,19 +302,21 @@ class DemoService:
             features, precision, model=self.model_info, picture=picture, prompt_frame=self.prompt_frame
         )
 
-    def _export_decoders(self) -> list[DecoderFile]:
-        files = (self._export_decoder(precision) for precision in DECODER_PRECISIONS)
-        return [file for file in files if file is not None]
+    def _export_decoders(self) -> list[Decoder]:
+        decoders = (self._export_decoder(precision) for precision in DECODER_PRECISIONS)
+        return [decoder for decoder in decoders if decoder is not None]
 
-    def _export_decoder(self, precision: str) -> DecoderFile | None:
+    def _export_decoder(self, precision: str) -> Decoder | None:
         try:
-            graph = export_decoder(self.model, contract="hover", precision=precision)
+            pair = export_hover_pair(self.model, precision)
         except Exception:
             log.exception(
                 "the %s decoder could not be exported; the page falls back to the next one", precision
             )
             return None
-        return DecoderFile(precision, graph.contract, int(graph.contract_version), graph.sha256, graph.bytes)
+        graphs = {role.name: getattr(pair, role.name) for role in fields(pair)}
+        files = {role: GraphFile(each.sha256, each.bytes, compress_all(each.bytes)) for role, each in graphs.items()}
+        return Decoder(precision, DECODER_CONTRACT, int(pair.point.contract_version), files)
 
     def _require_weights(self, weights_hash: str) -> None:
         if weights_hash != self.model_info.weights_hash:
@@ -337,6 +341,7 @@ def _arrays(prompts: Prompts) -> dict[str, np.ndarray | None]:
         "point_coords": np.array(prompts.points, dtype=np.float32) if prompts.points else None,
         "point_labels": np.array(prompts.labels, dtype=np.int64) if prompts.points else None,
         "box": np.array(prompts.box, dtype=np.float32) if prompts.box else None,
+        "mask_input": prompts.mask,
     }
 
 

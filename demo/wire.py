@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import zstandard
 from safetensors.numpy import save
 
 from demo.schemas import ModelInfo, Picture, Precision
@@ -39,11 +38,3 @@ def pack_masks(low_res_logits: np.ndarray, iou_predictions: np.ndarray, *, model
 def _bindings(model: ModelInfo, picture: Picture) -> dict[str, str]:
     return {"version": "1", "model_id": model.id, "weights_hash": model.weights_hash, "image_id": picture.id}
 
-
-def compress(body: bytes) -> bytes:
-    """A body for `Content-Encoding: zstd`.
-
-    Half-precision features are close to noise: zstd at level 3 saves a fifth to a quarter. gzip at level 1 saves
-    about as much for eight times the processor time, so it is not offered.
-    """
-    return zstandard.ZstdCompressor(level=3).compress(body)

@@ -1,6 +1,6 @@
 """Build hook of the Python package: put onnxruntime-web into `static/vendor` before the wheel is packed.
 
-The runtime is 14 MB of WebAssembly from npm, so it is fetched at build time and never committed.
+The runtime is up to 27 MB of WebAssembly from npm, so it is fetched and packed at build time and never committed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class VendorBuildHook(BuildHookInterface):
 
     def initialize(self, version: str, build_data: dict) -> None:
         root = Path(self.root)
-        if any((root / "static" / "vendor").rglob("*.wasm")):
+        if any((root / "static" / "vendor").rglob("*.wasm.br")):
             return
         npm = shutil.which("npm")
         if npm is None:

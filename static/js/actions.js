@@ -5,14 +5,14 @@
 /** @import { Answer, DecoderClient } from './decoder-client.js' */
 /** @import { Box, Point, Size } from './geometry.js' */
 /** @import { Label, Prompts } from './prompts.js' */
-/** @import { Decoder, Picture, Problem, State, Store } from './store.js' */
+/** @import { Decoder, Mask, Picture, Problem, State, Step, Store } from './store.js' */
 /** @import { Refusal, Tier } from './tiers.js' */
 import { ApiError } from './api.js';
 import { saveCutOut, saveMask } from './export.js';
 import { UnreadablePictureError, loadPicture } from './picture-loader.js';
-import { chooseMask, withBox, withClick } from './prompts.js';
+import { chooseMask, sameQuestion, withBox, withClick } from './prompts.js';
 import { GRID, ProtocolError } from './protocol.js';
-import { activePrompts, committedPrompts, pictureFrame } from './store.js';
+import { committedPrompts, openQuestion, pictureFrame, shownMask } from './store.js';
 
 /** @typedef {ReturnType<typeof createActions>} Actions */
 
@@ -30,17 +30,17 @@ export function createActions({ store, api, decoder, survey }) {
   let loading = new AbortController();
 
   /**
-   * Change the state; a mask whose question is gone goes with it.
+   * Change the state; the mask shown follows.
    * @param {Partial<State>} part
    */
   function change(part) {
     const next = { ...store.get(), ...part };
-    store.set(next.mask && !activePrompts(next) ? { ...next, mask: null } : next);
+    store.set({ ...next, mask: shownMask(next) });
   }
 
   /** @param {Prompts} prompts */
   function commit(prompts) {
-    change({ history: [...store.get().history, prompts], draft: null, notice: null });
+    change({ history: [...store.get().history, { prompts, answer: null }], draft: null, notice: null });
   }
 
   /**
@@ -70,7 +70,7 @@ export function createActions({ store, api, decoder, survey }) {
   /**
    * @param {Blob} blob
    * @param {string} name
-   * @param {readonly Prompts[]} [history] to keep, when the same picture is sent again
+   * @param {readonly Step[]} [history] to keep, when the same picture is sent again
    */
   async function openPicture(blob, name, history = []) {
     closePicture();
@@ -166,16 +166,17 @@ export function createActions({ store, api, decoder, survey }) {
       else if (history.length > 0) change({ history: [], notice: null });
     },
 
-    /** @param {Answer} answer */
-    maskArrived({ picture, prompts, logits, iou, milliseconds }) {
+    /** @param {Answer} answer to what is asked now; to where the pointer was a moment ago will do */
+    maskArrived({ picture, question, logits, iou, milliseconds }) {
       const state = store.get();
-      if (state.picture?.key !== picture.key || !activePrompts(state)) return;
-      const index = chooseMask(prompts, iou);
+      const open = openQuestion(state);
+      if (state.picture?.key !== picture.key || open?.purpose !== question.purpose) return;
+      const index = chooseMask(question.prompts, iou);
       const chosen = logits.subarray(index * GRID * GRID, (index + 1) * GRID * GRID);
-      change({
-        mask: { pictureKey: picture.key, prompts, logits: chosen, index, iou: iou[index], milliseconds },
-        latencies: [...state.latencies, milliseconds].slice(-LATENCIES_KEPT),
-      });
+      const mask = { question, logits: chosen, index, iou: iou[index], milliseconds };
+      const latencies = [...state.latencies, milliseconds].slice(-LATENCIES_KEPT);
+      if (question.purpose !== 'step') change({ mask, latencies });
+      else if (sameQuestion(open, question)) change({ mask, latencies, history: withAnswer(state.history, mask) });
     },
     /** @param {Decoder} status */
     decoderChanged(status) {
@@ -190,6 +191,15 @@ export function createActions({ store, api, decoder, survey }) {
     saveCutOut: () => keepFile(saveCutOut),
     saveMask: () => keepFile(saveMask),
   };
+}
+
+/**
+ * @param {readonly Step[]} history
+ * @param {Mask} answer to the first step without one
+ */
+function withAnswer(history, answer) {
+  const next = history.findIndex((step) => step.answer === null);
+  return history.map((step, index) => (index === next ? { ...step, answer } : step));
 }
 
 /** @type {Omit<Picture, 'key' | 'name' | 'blob'>} */

@@ -1,16 +1,19 @@
 // @ts-check
 /** The server's addresses as functions; every failure is an ApiError with words for the user. */
 
-/** @import { Prompts } from './prompts.js' */
+/** @import { Question } from './prompts.js' */
+import { toBase64, toHalves } from './protocol.js';
 
-/** @typedef {{precision: string, contract: string, contract_version: number, sha256: string, url: string, bytes: number}} DecoderFile */
+/** @typedef {{url: string, sha256: string, bytes: number}} DecoderFile */
+/** @typedef {Record<'prepare' | 'prepare_with_mask' | 'point', DecoderFile>} DecoderFiles a decoder's graphs by role */
+/** @typedef {{precision: string, contract: string, contract_version: number, files: DecoderFiles}} DecoderInfo */
 
 /**
  * @typedef {object} ModelInfo
  * @property {{id: string, weights_hash: string}} model
  * @property {number} prompt_frame
  * @property {number} mask_threshold
- * @property {DecoderFile[]} decoders
+ * @property {DecoderInfo[]} decoders
  * @property {{max_bytes: number, max_pixels: number}} limits
  */
 
@@ -80,15 +83,20 @@ export function createApi(fetcher = globalThis.fetch.bind(globalThis)) {
      * @param {{signal: AbortSignal, onShare: OnShare}} options
      */
     async embedding(urlTemplate, { signal, onShare }) {
-      return readBody(await request(urlTemplate, { signal }), onShare);
+      return readWithShare(await request(urlTemplate, { signal }), onShare);
     },
 
     /**
      * @param {string} url
-     * @param {Prompts} prompts
+     * @param {Question} question
      */
-    async decode(url, { clicks, box }) {
-      const question = { points: clicks.map(({ x, y }) => [x, y]), labels: clicks.map(({ label }) => label), box };
+    async decode(url, { prompts: { clicks, box }, feedback }) {
+      const question = {
+        points: clicks.map(({ x, y }) => [x, y]),
+        labels: clicks.map(({ label }) => label),
+        box,
+        mask: feedback && toBase64(toHalves(feedback)),
+      };
       const response = await request(url, {
         method: 'POST',
         headers: { 'Content-Type': 'application/json' },
@@ -105,13 +113,11 @@ export function galleryUrl({ file }) {
 }
 
 /**
- * A body with its progress. A compressed body's length is not its content's, so its share stays unknown.
  * @param {Response} response
- * @param {OnShare} onShare
+ * @param {(bytes: number) => void} onBytes so many have arrived, unpacked
  * @returns {Promise<ArrayBuffer>}
  */
-export async function readBody(response, onShare) {
-  const total = response.headers.has('Content-Encoding') ? 0 : Number(response.headers.get('Content-Length'));
+export async function readBody(response, onBytes) {
   const reader = response.body?.getReader();
   if (!reader) return response.arrayBuffer();
   const parts = [];
@@ -121,9 +127,19 @@ export async function readBody(response, onShare) {
     if (done) break;
     parts.push(value);
     loaded += value.length;
-    onShare(total ? Math.min(1, loaded / total) : null);
+    onBytes(loaded);
   }
   return new Blob(parts).arrayBuffer();
+}
+
+/**
+ * A packed body's length is not its content's, so its share stays unknown.
+ * @param {Response} response
+ * @param {OnShare} onShare
+ */
+function readWithShare(response, onShare) {
+  const total = response.headers.has('Content-Encoding') ? 0 : Number(response.headers.get('Content-Length'));
+  return readBody(response, (bytes) => onShare(total ? Math.min(1, bytes / total) : null));
 }
 
 /**

@@ -3,23 +3,28 @@
  * `window.samDebug`: a read-only view for tests and for the curious.
  *
  * `state()` is a plain copy of what the page knows, with the picture's place on the screen; `lastMask()` copies the
- * last mask's logits with the prompts that it answers, in pixels of the original picture.
+ * last mask's logits with the prompts that it answers, in pixels of the original picture, and the logits that were fed
+ * back for it; `timings()` are the milliseconds of the cold start's parts (see timings.js).
  */
 
 /** @import { State, Store } from './store.js' */
+/** @import { Timings } from './timings.js' */
 import { committedPrompts, isKept, pictureSize, pictureView, quantile } from './store.js';
 
 /**
  * @param {Store<State>} store
- * @param {{renderer: string, stage: Element}} parts
+ * @param {{renderer: string, stage: Element, timings: Timings}} parts
  */
-export function exposeDebug(store, { renderer, stage }) {
+export function exposeDebug(store, { renderer, stage, timings }) {
   const samDebug = Object.freeze({
     state: () => snapshot(store.get(), renderer, stage),
     lastMask() {
       const { mask } = store.get();
-      return mask && { logits: mask.logits.slice(), iou: mask.iou, index: mask.index, prompts: structuredClone(mask.prompts) };
+      if (!mask) return null;
+      const { logits, iou, index, question } = mask;
+      return structuredClone({ logits: logits.slice(), iou, index, prompts: question.prompts, feedback: question.feedback?.slice() ?? null });
     },
+    timings: timings.all,
   });
   Object.defineProperty(window, 'samDebug', { value: samDebug });
 }
@@ -47,7 +52,7 @@ function snapshot(state, renderer, stage) {
     view: view && { ...view, x: view.x + left, y: view.y + top },
     prompts: committedPrompts(state),
     hover: state.hover,
-    mask: mask && { iou: mask.iou, index: mask.index, prompts: mask.prompts, kept: isKept(state) },
+    mask: mask && { iou: mask.iou, index: mask.index, prompts: mask.question.prompts, kept: isKept(state) },
     latency: { count: latencies.length, median: quantile(latencies, 0.5), p95: quantile(latencies, 0.95) },
     notice: state.notice,
   });

@@ -1,10 +1,11 @@
 // @ts-check
 /** The two places where a decoder can run, behind one interface: a worker of this page, or the server. */
 
-/** @import { Api, DecoderFile, ImageRecord } from './api.js' */
+/** @import { Api, DecoderInfo, ImageRecord } from './api.js' */
 /** @import { Frame } from './geometry.js' */
 /** @import { Decoded, Embedding } from './protocol.js' */
-/** @import { Prompts } from './prompts.js' */
+/** @import { Question } from './prompts.js' */
+/** @import { OpenTimings } from './session-loader.js' */
 /** @import { Tier } from './tiers.js' */
 /** @import { WorkerLike } from './messenger.js' */
 import { ApiError } from './api.js';
@@ -22,8 +23,8 @@ import { parseDecoded } from './protocol.js';
  * @property {Tier} tier
  * @property {number} threads
  * @property {string} precision
- * @property {(picture: PictureForDecoder) => Promise<void>} prepare once per picture, before its decodes
- * @property {(picture: PictureForDecoder, prompts: Prompts) => Promise<Decoded>} decode
+ * @property {(picture: PictureForDecoder, feedback: Float32Array | null) => Promise<void>} prepare before their decodes
+ * @property {(picture: PictureForDecoder, question: Question) => Promise<Decoded>} decode
  * @property {() => void} dispose
  */
 
@@ -41,34 +42,48 @@ export class PictureGoneError extends Error {
  * @param {Tier} options.tier
  * @param {number} options.threads
  * @param {boolean} options.suspending whether wasm can suspend (JSPI)
- * @param {DecoderFile} options.decoder
+ * @param {DecoderInfo} options.decoder
  * @param {(share: number | null) => void} options.onShare of the download
+ * @param {(timings: OpenTimings) => void} options.onTimings
  * @returns {Promise<Backend>}
  */
-export async function openWorkerBackend({ spawn, tier, threads, suspending, decoder, onShare }) {
+export async function openWorkerBackend({ spawn, tier, threads, suspending, decoder, onShare, onTimings }) {
   const messenger = createMessenger(spawn());
   let patience = PATIENCE.least;
+  /** @type {number | null} key of the picture that the worker holds */
+  let held = null;
   try {
-    const open = { type: 'open', tier, threads, suspending, url: decoder.url };
-    const { milliseconds } = await messenger.request(open, { onProgress: ({ share }) => onShare(share) });
-    patience = Math.max(PATIENCE.least, PATIENCE.decodes * milliseconds);
+    const open = { type: 'open', tier, threads, suspending, files: decoder.files };
+    const { timings } = await messenger.request(open, { onProgress: ({ share }) => onShare(share) });
+    patience = Math.max(PATIENCE.least, PATIENCE.decodes * timings.warm_up);
+    onTimings(timings);
   } catch (error) {
     messenger.dispose();
     throw error;
   }
+
+  /** @param {PictureForDecoder} picture */
+  async function hold({ key, embedding }) {
+    if (held === key) return;
+    if (!embedding) throw new Error('This picture came without its embedding.');
+    const bytes = embedding.tensor.bytes.slice();
+    const tensor = { ...embedding.tensor, bytes };
+    await messenger.request({ type: 'picture', tensor }, { transfer: [bytes.buffer], patience });
+    held = key;
+  }
+
   return {
     tier,
     threads,
     precision: decoder.precision,
-    async prepare({ key, embedding }) {
-      if (!embedding) throw new Error('This picture came without its embedding.');
-      const bytes = embedding.tensor.bytes.slice();
-      const tensor = { ...embedding.tensor, bytes };
-      await messenger.request({ type: 'picture', key, tensor }, { transfer: [bytes.buffer], patience });
+    async prepare(picture, feedback) {
+      await hold(picture);
+      const mask = feedback && Float32Array.from(feedback);
+      await messenger.request({ type: 'prepare', mask }, { transfer: mask ? [mask.buffer] : [], patience });
     },
-    async decode({ key, frame }, prompts) {
+    async decode({ frame }, { prompts }) {
       const { coords, labels } = encodePrompts(prompts, frame);
-      const question = { type: 'decode', key, coords, labels };
+      const question = { type: 'decode', coords, labels };
       const { logits, iou } = await messenger.request(question, { transfer: [coords.buffer, labels.buffer], patience });
       return { logits, iou };
     },
@@ -86,9 +101,9 @@ export function createServerBackend(api) {
     threads: 0,
     precision: 'fp32',
     prepare: async () => {},
-    async decode({ record }, prompts) {
+    async decode({ record }, question) {
       try {
-        return parseDecoded(await api.decode(record.decode_url, prompts));
+        return parseDecoded(await api.decode(record.decode_url, question));
       } catch (error) {
         if (error instanceof ApiError && error.status === 404) throw new PictureGoneError(error.message);
         throw error;

@@ -3,14 +3,19 @@
 
 /** @import { Backend, PictureForDecoder } from './decoder-backends.js' */
 /** @import { Decoded } from './protocol.js' */
-/** @import { Prompts } from './prompts.js' */
+/** @import { Question } from './prompts.js' */
 /** @import { Decoder, Problem } from './store.js' */
 /** @import { Refusal, Tier } from './tiers.js' */
 import { PictureGoneError } from './decoder-backends.js';
+import { sameAnswer } from './prompts.js';
 
-/** @typedef {{picture: PictureForDecoder, prompts: Prompts, asked: number}} Question */
-/** @typedef {Question & Decoded & {milliseconds: number}} Answer */
+/** @typedef {{picture: PictureForDecoder, question: Question, asked: number}} Inquiry */
+/** @typedef {{picture: PictureForDecoder, feedback: Float32Array}} Expectation a mask that is likely to be fed back next */
+/** @typedef {Decoded & {picture: PictureForDecoder, question: Question, milliseconds: number}} Answer */
 /** @typedef {ReturnType<typeof createDecoderClient>} DecoderClient */
+
+/** Answers kept, of one megabyte each; a pointer that stands still or comes back is answered from them. */
+const REMEMBERED = 16;
 
 /** Every tier was tried and refused. */
 class LadderExhausted extends Error {}
@@ -44,8 +49,34 @@ export function createLatestWins(run) {
       waiting = { job };
       pump();
     },
+    /** @param {Job} job gives way to any other that waits */
+    offer(job) {
+      waiting ??= { job };
+      pump();
+    },
     clear() {
       waiting = null;
+    },
+  };
+}
+
+/** The last answers of one picture, the longest unused first out. */
+export function createMemory(capacity = REMEMBERED) {
+  /** @type {{question: Question, decoded: Decoded}[]} */
+  let entries = [];
+  return {
+    /** @param {Question} question */
+    recall: (question) => entries.find((entry) => sameAnswer(entry.question, question))?.decoded ?? null,
+    /**
+     * @param {Question} question
+     * @param {Decoded} decoded
+     */
+    keep(question, decoded) {
+      const others = entries.filter((entry) => !sameAnswer(entry.question, question));
+      entries = [...others, { question, decoded }].slice(-capacity);
+    },
+    clear() {
+      entries = [];
     },
   };
 }
@@ -67,12 +98,13 @@ export function createDecoderClient({ open, onStatus, onAnswer, onPictureGone, n
   let opening = null;
   /** @type {Backend | null} */
   let inUse = null;
-  /** @type {number | null} key of the picture that the backend in use holds */
+  /** @type {{key: number, feedback: Float32Array | null} | null} what the backend in use is prepared for */
   let prepared = null;
   /** @type {PictureForDecoder | null} */
   let picture = null;
 
-  const queue = createLatestWins(answer);
+  const queue = createLatestWins(attend);
+  const memory = createMemory();
 
   /**
    * Open the best tier that works.
@@ -123,28 +155,37 @@ export function createDecoderClient({ open, onStatus, onAnswer, onPictureGone, n
     refused = [...refused, { tier, reason: reasonOf(error) }];
   }
 
-  /** @param {Question} question */
-  async function answer(question) {
+  /** @param {Inquiry | Expectation} job */
+  async function attend(job) {
     try {
-      const decoded = await decodeSomewhere(question);
-      if (decoded && question.picture === picture) onAnswer({ ...question, ...decoded, milliseconds: now() - question.asked });
+      if ('question' in job) await answer(job);
+      else await somewhere(job.picture, (backend) => prepare(backend, job.picture, job.feedback));
     } catch (error) {
-      if (error instanceof PictureGoneError) onPictureGone(question.picture.key);
+      if (error instanceof PictureGoneError) onPictureGone(job.picture.key);
       else ignoreExhausted(error);
     }
   }
 
+  /** @param {Inquiry} inquiry */
+  async function answer({ picture: asked, question, asked: since }) {
+    const decoded = memory.recall(question) ?? (await somewhere(asked, (backend) => decode(backend, asked, question)));
+    if (!decoded || asked !== picture) return;
+    memory.keep(question, decoded);
+    onAnswer({ picture: asked, question, ...decoded, milliseconds: now() - since });
+  }
+
   /**
-   * Ask the current tier; when it fails, ask the next one the same question.
-   * @param {Question} question
-   * @returns {Promise<Decoded | null>} null when the picture has changed
+   * Let the current tier do the work; when it fails, let the next one do the same.
+   * @template T
+   * @param {PictureForDecoder} wanted
+   * @param {(backend: Backend) => Promise<T>} work
+   * @returns {Promise<T | null>} null when the picture has changed
    */
-  async function decodeSomewhere(question) {
-    while (question.picture === picture) {
+  async function somewhere(wanted, work) {
+    while (wanted === picture) {
       const backend = await current();
       try {
-        await prepare(backend, question.picture);
-        return await backend.decode(question.picture, question.prompts);
+        return await work(backend);
       } catch (error) {
         if (error instanceof PictureGoneError) throw error;
         if (backend !== inUse) continue;
@@ -158,11 +199,24 @@ export function createDecoderClient({ open, onStatus, onAnswer, onPictureGone, n
   /**
    * @param {Backend} backend
    * @param {PictureForDecoder} wanted
+   * @param {Question} question
    */
-  async function prepare(backend, wanted) {
-    if (prepared === wanted.key) return;
-    await backend.prepare(wanted);
-    prepared = wanted.key;
+  async function decode(backend, wanted, question) {
+    await prepare(backend, wanted, question.feedback);
+    return backend.decode(wanted, question);
+  }
+
+  /**
+   * Once per picture and fed-back mask, not once per question.
+   * @param {Backend} backend
+   * @param {PictureForDecoder} wanted
+   * @param {Float32Array | null} feedback
+   */
+  async function prepare(backend, wanted, feedback) {
+    if (prepared?.key === wanted.key && prepared.feedback === feedback) return;
+    prepared = null;
+    await backend.prepare(wanted, feedback);
+    prepared = { key: wanted.key, feedback };
   }
 
   /** The next question opens a backend anew. */
@@ -186,11 +240,16 @@ export function createDecoderClient({ open, onStatus, onAnswer, onPictureGone, n
     setPicture(next) {
       picture = next;
       queue.clear();
+      memory.clear();
     },
-    /** @param {Prompts | null} prompts null withdraws the question that waits */
-    ask(prompts) {
-      if (prompts && picture) queue.submit({ picture, prompts, asked: now() });
+    /** @param {Question | null} question null withdraws the one that waits */
+    ask(question) {
+      if (question && picture) queue.submit({ picture, question, asked: now() });
       else queue.clear();
+    },
+    /** @param {Float32Array | null} feedback of the next question, probably: there is time to prepare for it */
+    expect(feedback) {
+      if (feedback && picture) queue.offer({ picture, feedback });
     },
     dispose,
   };

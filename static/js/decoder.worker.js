@@ -1,34 +1,31 @@
 // @ts-check
 /**
- * The decoder's worker: one ONNX Runtime session for its life, one picture at a time.
+ * The decoder's worker: one set of ONNX Runtime sessions for its life, one picture at a time.
  *
- * Requests are `open`, `picture` and `decode`, each with an `id`. Each is answered once: `opened`, `prepared`,
- * `decoded`, or `error`. While it opens, `progress` messages with the request's id come before the answer.
+ * Requests are `open`, `picture`, `prepare` and `decode`, each with an `id`. Each is answered once: `opened`, `held`,
+ * `prepared`, `decoded`, or `error`. While it opens, `progress` messages with the request's id come before the answer.
  */
 
-/** @import { HoverGraph, Ort } from './hover-graph.js' */
+/** @import { HoverGraph } from './hover-graph.js' */
 /** @import { Tensor } from './protocol.js' */
-/** @import { Tier } from './tiers.js' */
-import { readBody } from './api.js';
-import { createHoverGraph } from './hover-graph.js';
-import { EMBEDDING_SHAPE, toFloat32 } from './protocol.js';
-import { runtimeFor } from './runtime.js';
+/** @import { OpenOptions } from './session-loader.js' */
+import { toFloat32 } from './protocol.js';
+import { openGraph } from './session-loader.js';
 
-/** @typedef {{type: 'open', id: number, tier: Tier, threads: number, suspending: boolean, url: string}} OpenRequest */
-/** @typedef {{type: 'picture', id: number, key: number, tensor: Tensor}} PictureRequest */
-/** @typedef {{type: 'decode', id: number, key: number, coords: Float32Array, labels: Float32Array}} DecodeRequest */
-/** @typedef {OpenRequest | PictureRequest | DecodeRequest} Request */
+/** @typedef {OpenOptions & {type: 'open', id: number}} OpenRequest */
+/** @typedef {{type: 'picture', id: number, tensor: Tensor}} PictureRequest */
+/** @typedef {{type: 'prepare', id: number, mask: Float32Array | null}} PrepareRequest for the picture held */
+/** @typedef {{type: 'decode', id: number, coords: Float32Array, labels: Float32Array}} DecodeRequest */
+/** @typedef {OpenRequest | PictureRequest | PrepareRequest | DecodeRequest} Request */
 /** @typedef {{type: string, id: number, [field: string]: unknown}} Message */
 /** @typedef {{postMessage: (message: Message, transfer?: Transferable[]) => void}} Port */
-
-const START_TIMEOUT_MS = 60_000;
 
 const port = /** @type {Port} */ (/** @type {unknown} */ (self));
 
 /** @type {HoverGraph | null} */
 let graph = null;
-/** @type {number | null} */
-let held = null;
+/** @type {Float32Array | null} */
+let embedding = null;
 
 self.addEventListener('message', async ({ data }) => {
   try {
@@ -43,70 +40,37 @@ self.addEventListener('message', async ({ data }) => {
 async function handle(request) {
   switch (request.type) {
     case 'open':
-      graph = await openGraph(request);
-      return port.postMessage({ type: 'opened', id: request.id, milliseconds: await warmUp(graph) });
+      return open(request);
     case 'picture':
-      await requireGraph().prepare(toFloat32(request.tensor));
-      held = request.key;
+      embedding = toFloat32(request.tensor);
+      return port.postMessage({ type: 'held', id: request.id });
+    case 'prepare':
+      await prepare(request);
       return port.postMessage({ type: 'prepared', id: request.id });
     case 'decode':
       return decode(request);
   }
 }
 
+/** @param {OpenRequest} request */
+async function open({ id, ...options }) {
+  const onShare = (/** @type {number | null} */ share) => port.postMessage({ type: 'progress', id, share });
+  const opened = await openGraph(options, onShare);
+  graph = opened.graph;
+  port.postMessage({ type: 'opened', id, timings: opened.timings });
+}
+
+/** @param {PrepareRequest} request */
+async function prepare({ mask }) {
+  if (!embedding) throw new Error('The decoder was asked before it got a picture.');
+  if (mask) await requireGraph().prepareWithMask(embedding, mask);
+  else await requireGraph().prepare(embedding);
+}
+
 /** @param {DecodeRequest} request */
-async function decode({ id, key, coords, labels }) {
-  if (key !== held) throw new Error('The decoder holds another picture.');
+async function decode({ id, coords, labels }) {
   const { logits, iou } = await requireGraph().point(coords, labels);
   port.postMessage({ type: 'decoded', id, logits, iou }, [logits.buffer, iou.buffer]);
-}
-
-/** @param {OpenRequest} request */
-async function openGraph({ id, tier, threads, suspending, url }) {
-  const runtime = runtimeFor(tier, suspending);
-  const bytes = await download(url, (share) => port.postMessage({ type: 'progress', id, share }));
-  const ort = await loadRuntime(runtime.module);
-  ort.env.wasm.wasmPaths = { wasm: runtime.wasm };
-  ort.env.wasm.numThreads = threads;
-  ort.env.wasm.initTimeout = START_TIMEOUT_MS;
-  ort.env.logLevel = 'error';
-  const session = await ort.InferenceSession.create(bytes, { executionProviders: [runtime.provider], logSeverityLevel: 3 });
-  return createHoverGraph(ort, session);
-}
-
-/**
- * @param {string} url
- * @returns {Promise<Ort>}
- */
-async function loadRuntime(url) {
-  try {
-    return await import(url);
-  } catch {
-    throw new Error('The runtime that decodes masks could not be loaded.');
-  }
-}
-
-/**
- * The first run compiles; a tier that cannot run fails here, before it is chosen.
- * @param {HoverGraph} fresh
- * @returns {Promise<number>} its milliseconds
- */
-async function warmUp(fresh) {
-  const start = performance.now();
-  await fresh.prepare(new Float32Array(EMBEDDING_SHAPE.reduce((product, side) => product * side)));
-  const { logits } = await fresh.point(new Float32Array(4), Float32Array.of(1, -1));
-  if (!logits.every(Number.isFinite)) throw new Error('The first decode gave values that are not numbers.');
-  return performance.now() - start;
-}
-
-/**
- * @param {string} url
- * @param {(share: number | null) => void} onShare
- */
-async function download(url, onShare) {
-  const response = await fetch(url);
-  if (!response.ok) throw new Error(`The decoder could not be downloaded: the server answered ${response.status}.`);
-  return new Uint8Array(await readBody(response, onShare));
 }
 
 function requireGraph() {

@@ -12,11 +12,12 @@ import { byId } from './dom.js';
 import { acceptDrops, acceptFiles, acceptPastes } from './intake.js';
 import { mountMarks } from './overlay.js';
 import { mountPanel } from './panel.js';
-import { samePrompts } from './prompts.js';
+import { sameQuestion } from './prompts.js';
 import { createRenderer } from './renderer.js';
 import { mountStartScreen } from './start-screen.js';
-import { INITIAL_STATE, activePrompts, createStore, watch } from './store.js';
+import { INITIAL_STATE, createStore, nextFeedback, openQuestion, watch } from './store.js';
 import { chooseDecoder, forcedTier, readEnvironment, surveyTiers, threadsFor } from './tiers.js';
+import { createTimings, timeOpening, timedBackend } from './timings.js';
 import { usePromptTool } from './tools/prompt-tool.js';
 import { useShortcuts } from './tools/shortcuts.js';
 
@@ -24,6 +25,7 @@ const TINT = [0.29, 0.45, 1];
 
 const store = createStore(INITIAL_STATE);
 const api = createApi();
+const timings = createTimings();
 const environment = readEnvironment();
 const decoder = createDecoderClient({
   open: openBackend,
@@ -50,16 +52,18 @@ mountStartScreen(store, actions);
 mountPanel(store, actions);
 mountMarks(byId('marks', SVGSVGElement), store);
 watch(store, (state) => state, renderer.show);
-watch(store, activePrompts, decoder.ask, samePrompts);
+watch(store, openQuestion, decoder.ask, sameQuestion);
+watch(store, nextFeedback, decoder.expect);
 
 usePromptTool(stage, store, actions);
 useShortcuts(document, actions);
 acceptFiles(byId('choose-file', HTMLButtonElement), byId('file', HTMLInputElement), actions.openPicture);
 acceptDrops(document, actions.openPicture);
 acceptPastes(document, actions.openPicture);
-new ResizeObserver(([{ contentRect }]) => actions.resizeStage({ width: contentRect.width, height: contentRect.height })).observe(stage);
+new ResizeObserver(([{ contentRect: { width, height } }]) => actions.resizeStage({ width, height })).observe(stage);
 
-exposeDebug(store, { renderer: renderer.kind, stage });
+timeOpening(store, timings);
+exposeDebug(store, { renderer: renderer.kind, stage, timings });
 actions.start();
 
 /**
@@ -71,12 +75,14 @@ async function openBackend(tier, onShare) {
   const { service } = store.get();
   if (service.status !== 'ready') throw new Error('The server has not yet told which decoders it has.');
   const found = await environment;
-  return openWorkerBackend({
+  const backend = await openWorkerBackend({
     spawn: () => new Worker(new URL('./decoder.worker.js', import.meta.url), { type: 'module' }),
     tier,
     threads: threadsFor(tier, found),
     suspending: found.suspending,
     decoder: chooseDecoder(tier, service.info.decoders),
     onShare,
+    onTimings: (parts) => Object.entries(parts).forEach(([name, milliseconds]) => timings.note(name, milliseconds)),
   });
+  return timedBackend(backend, timings);
 }

@@ -8,6 +8,12 @@ import { pictureToFrame } from './geometry.js';
 /** @typedef {{readonly x: number, readonly y: number, readonly label: Label}} Click */
 /** @typedef {{readonly clicks: readonly Click[], readonly box: Box | null}} Prompts */
 
+/**
+ * What the decoder is asked: prompts, and the logits of the answer that they correct, if they correct one. The purpose
+ * says whose mask it is: of the pointer's position, of a box being drawn, of a step that was taken.
+ * @typedef {{readonly prompts: Prompts, readonly feedback: Float32Array | null, readonly purpose: 'hover' | 'draft' | 'step'}} Question
+ */
+
 const PADDING_LABEL = -1;
 const BOX_LABELS = [2, 3];
 
@@ -44,6 +50,34 @@ export function isEmpty({ clicks, box }) {
  */
 export function samePrompts(a, b) {
   return a === b || JSON.stringify(a) === JSON.stringify(b);
+}
+
+/**
+ * Whether two questions have the same answer.
+ * @param {Omit<Question, 'purpose'>} a
+ * @param {Omit<Question, 'purpose'>} b
+ */
+export function sameAnswer(a, b) {
+  return a.feedback === b.feedback && samePrompts(a.prompts, b.prompts);
+}
+
+/**
+ * @param {Question | null} a
+ * @param {Question | null} b
+ */
+export function sameQuestion(a, b) {
+  return a === b || (a !== null && b !== null && a.purpose === b.purpose && sameAnswer(a, b));
+}
+
+/**
+ * Whether prompts correct an earlier answer, which is then fed back, as the model is trained: a click after others or
+ * after a box does. A first prompt and a new box start from the picture.
+ * @param {Prompts} prompts
+ * @param {Prompts} earlier
+ */
+export function corrects({ clicks, box }, earlier) {
+  const sameBox = JSON.stringify(box) === JSON.stringify(earlier.box);
+  return sameBox && !isEmpty(earlier) && clicks.length > earlier.clicks.length;
 }
 
 /**

@@ -22,6 +22,7 @@ export const EMBEDDING_SHAPE = [1, 256, 64, 64];
 
 const LENGTH_BYTES = 8;
 const MAX_HEADER_BYTES = 1 << 20;
+const LARGEST_HALF = 65504;
 /** @type {Record<Dtype, number>} */
 const ITEM_BYTES = { F16: 2, F32: 4 };
 
@@ -100,6 +101,22 @@ export function halvesToFloat32(halves) {
   return singles;
 }
 
+/**
+ * Single precision to half, rounded to the nearest; what is larger than the largest half becomes that.
+ * @param {Float32Array} singles
+ */
+export function toHalves(singles) {
+  return Uint16Array.from(singles, numberToHalf);
+}
+
+/** @param {Uint16Array} words */
+export function toBase64(words) {
+  const bytes = new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
+  let text = '';
+  for (let i = 0; i < bytes.length; i += 4096) text += String.fromCharCode(...bytes.subarray(i, i + 4096));
+  return btoa(text);
+}
+
 /** @type {Float32Array | undefined} */
 let cachedHalfTable;
 
@@ -116,6 +133,15 @@ function halfToNumber(bits) {
   if (exponent === 0x1f) return fraction ? NaN : sign * Infinity;
   if (exponent === 0) return sign * fraction * 2 ** -24;
   return sign * (1024 + fraction) * 2 ** (exponent - 25);
+}
+
+/** @param {number} value */
+function numberToHalf(value) {
+  const sign = value < 0 ? 0x8000 : 0;
+  const size = Math.min(Math.abs(value), LARGEST_HALF);
+  const exponent = Math.max(-14, Math.floor(Math.log2(size)));
+  const fraction = Math.round(size / 2 ** (exponent - 10)); // from 1024, or less where the number is subnormal
+  return sign | (fraction + ((exponent + 14) << 10));
 }
 
 /** @param {ArrayBuffer} buffer */

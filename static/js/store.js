@@ -3,10 +3,10 @@
 
 /** @import { GalleryItem, ImageRecord, ModelInfo } from './api.js' */
 /** @import { Box, Frame, Point, Size, View } from './geometry.js' */
-/** @import { Label, Prompts } from './prompts.js' */
+/** @import { Label, Prompts, Question } from './prompts.js' */
 /** @import { Refusal, Tier } from './tiers.js' */
 import { createFrame, fitView } from './geometry.js';
-import { NO_PROMPTS, isEmpty, samePrompts, withBox, withClick } from './prompts.js';
+import { NO_PROMPTS, corrects, withBox, withClick } from './prompts.js';
 
 /** @typedef {{title: string, detail: string}} Problem what went wrong, in the user's words */
 
@@ -46,12 +46,16 @@ import { NO_PROMPTS, isEmpty, samePrompts, withBox, withClick } from './prompts.
 /**
  * A decoded mask with the question that it answers.
  * @typedef {object} Mask
- * @property {number} pictureKey
- * @property {Prompts} prompts
+ * @property {Question} question
  * @property {Float32Array} logits of the chosen candidate
  * @property {number} index of the chosen candidate
  * @property {number} iou as predicted
  * @property {number} milliseconds from question to answer
+ */
+
+/**
+ * One committed step and its answer, which is null while it is awaited.
+ * @typedef {{readonly prompts: Prompts, readonly answer: Mask | null}} Step
  */
 
 /**
@@ -61,12 +65,12 @@ import { NO_PROMPTS, isEmpty, samePrompts, withBox, withClick } from './prompts.
  * @property {readonly GalleryItem[]} gallery
  * @property {Size} stage drawing area in CSS pixels
  * @property {Picture | null} picture
- * @property {readonly Prompts[]} history every committed step, oldest first
+ * @property {readonly Step[]} history oldest first
  * @property {Label} label what a plain click adds
  * @property {Point | null} hover position under the pointer, in the picture
  * @property {'mouse' | 'keys'} pointer what moved the hover last
  * @property {Box | null} draft box being drawn
- * @property {Mask | null} mask
+ * @property {Mask | null} mask the one shown
  * @property {readonly number[]} latencies of the last hovers, in milliseconds
  * @property {string | null} notice a passing message
  */
@@ -141,26 +145,57 @@ export function watch(store, select, react, same = Object.is) {
 
 /** @param {State} state the committed prompts */
 export function committedPrompts({ history }) {
-  return history.at(-1) ?? NO_PROMPTS;
+  return history.at(-1)?.prompts ?? NO_PROMPTS;
 }
 
 /**
- * The prompts whose mask the stage should show: with a box being drawn, with what is committed, or under the
- * pointer; null when there is nothing to ask.
+ * What to ask the decoder: for a box being drawn, for the first step without an answer, or for the pointer's position;
+ * null when there is nothing to ask. Steps are answered in order, because each is asked with the answer before it.
  * @param {State} state
- * @returns {Prompts | null}
+ * @returns {Question | null}
  */
-export function activePrompts(state) {
-  if (state.picture?.phase.status !== 'ready') return null;
-  const committed = committedPrompts(state);
-  if (state.draft) return withBox(committed, state.draft);
-  if (!isEmpty(committed)) return committed;
-  return state.hover ? withClick(NO_PROMPTS, state.hover, 1) : null;
+export function openQuestion(state) {
+  const { picture, history, draft, hover } = state;
+  if (picture?.phase.status !== 'ready') return null;
+  const next = history.findIndex(({ answer }) => answer === null);
+  if (next >= 0) return { prompts: history[next].prompts, feedback: feedbackFor(history, next), purpose: 'step' };
+  if (draft) return { prompts: withBox(committedPrompts(state), draft), feedback: null, purpose: 'draft' };
+  if (history.length > 0 || !hover) return null;
+  return { prompts: withClick(NO_PROMPTS, hover, 1), feedback: null, purpose: 'hover' };
 }
 
-/** @param {State} state whether the mask shown answers what was committed, not a hover */
-export function isKept(state) {
-  return !isEmpty(committedPrompts(state)) && state.mask !== null && samePrompts(state.mask.prompts, committedPrompts(state));
+/**
+ * The logits that one step feeds back to the decoder: the answer before it, where it corrects that.
+ * @param {readonly Step[]} history
+ * @param {number} index
+ */
+function feedbackFor(history, index) {
+  const before = history[index - 1];
+  return before?.answer && corrects(history[index].prompts, before.prompts) ? before.answer.logits : null;
+}
+
+/**
+ * The logits that a click would feed back now; null while there is nothing to correct.
+ * @param {State} state
+ */
+export function nextFeedback({ picture, history }) {
+  return picture?.phase.status === 'ready' ? (history.at(-1)?.answer?.logits ?? null) : null;
+}
+
+/**
+ * The mask to show: the last step's, unless a box is being drawn or the step is still awaited; else the hover's.
+ * @param {State} state
+ */
+export function shownMask(state) {
+  const { history, draft, hover, mask, picture } = state;
+  if (picture?.phase.status !== 'ready') return null;
+  if (draft || (history.length > 0 && !history.at(-1)?.answer)) return mask;
+  return history.at(-1)?.answer ?? (hover && mask);
+}
+
+/** @param {State} state whether the mask shown answers what was committed, not a hover or a box being drawn */
+export function isKept({ mask, history }) {
+  return mask !== null && history.some(({ answer }) => answer === mask);
 }
 
 /**

@@ -1,7 +1,7 @@
 // @ts-check
 /** The device ladder: where a mask can be decoded, best first, and why a better place was refused. */
 
-/** @import { DecoderFile } from './api.js' */
+/** @import { DecoderInfo } from './api.js' */
 
 /** @typedef {'webgpu' | 'wasm-threads' | 'wasm' | 'server'} Tier */
 /** @typedef {{tier: Tier, reason: string}} Refusal */
@@ -20,7 +20,7 @@ export const TIER_NAMES = {
 };
 
 const MAX_THREADS = 4;
-const HOVER_CONTRACT = { name: 'hover', version: 1 };
+const HOVER_CONTRACT = { name: 'hover', version: 2 };
 
 /** @returns {Promise<Environment>} */
 export async function readEnvironment() {
@@ -64,8 +64,8 @@ export function threadsFor(tier, { cores }) {
 
 /**
  * @param {Tier} tier
- * @param {readonly DecoderFile[]} decoders in the server's order of preference
- * @returns {DecoderFile}
+ * @param {readonly DecoderInfo[]} decoders in the server's order of preference
+ * @returns {DecoderInfo}
  */
 export function chooseDecoder(tier, decoders) {
   const known = decoders.filter(
@@ -114,8 +114,8 @@ async function probeGpu() {
     const adapter = await gpu.requestAdapter();
     if (!adapter) return 'no-adapter';
     const info = adapter.info ?? {};
-    const software = info.isFallbackAdapter || adapter.isFallbackAdapter || /swiftshader|llvmpipe|software/i.test(`${info.architecture} ${info.description}`);
-    return software ? 'software' : 'hardware';
+    const emulated = /swiftshader|llvmpipe|software/i.test(`${info.architecture} ${info.description}`);
+    return emulated || info.isFallbackAdapter || adapter.isFallbackAdapter ? 'software' : 'hardware';
   } catch {
     return 'no-adapter';
   }

@@ -16,9 +16,9 @@ from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request
 PATIENCE_MS = 240_000
 _LAST_MASK = """() => {
     const mask = samDebug.lastMask();
-    if (!mask) return null;
-    const bytes = Array.from(new Uint8Array(mask.logits.buffer), (byte) => String.fromCharCode(byte));
-    return { ...mask, logits: btoa(bytes.join('')) };
+    const packed = (values) => values && btoa(
+        Array.from(new Uint8Array(values.buffer), (byte) => String.fromCharCode(byte)).join(''));
+    return mask && { ...mask, logits: packed(mask.logits), feedback: packed(mask.feedback) };
 }"""
 
 
@@ -132,8 +132,8 @@ class SamPage:
 
     def shown(self) -> Shown:
         mask = self.page.evaluate(_LAST_MASK)
-        logits = np.frombuffer(base64.b64decode(mask.pop("logits")), np.float32)
-        return Shown(logits=logits.reshape(GRID, GRID).copy(), **mask)
+        logits, feedback = (_grid(mask.pop(name)) for name in ("logits", "feedback"))
+        return Shown(logits=logits, feedback=feedback, **mask)
 
     def view(self) -> View:
         return View(**self.state()["view"])
@@ -166,6 +166,11 @@ class SamPage:
             assert time.monotonic() < deadline, f"waited in vain for {what}; the page says {state}"
             self.page.wait_for_timeout(50)
         return state
+
+
+def _grid(packed: str | None) -> np.ndarray | None:
+    """Base64 of float32 logits -> (256, 256)."""
+    return packed and np.frombuffer(base64.b64decode(packed), np.float32).reshape(GRID, GRID).copy()
 
 
 def _question(state: dict) -> dict | None:

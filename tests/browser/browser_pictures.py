@@ -52,12 +52,16 @@ class Picture:
 
 @dataclass(frozen=True)
 class Shown:
-    """What the page shows: low-resolution logits (256, 256), which of the four they are, what they answer."""
+    """What the page shows: low-resolution logits (256, 256), which of the four they are, what they answer.
+
+    `feedback` are the logits (256, 256) of an earlier answer that the decoder was given, or None.
+    """
 
     logits: np.ndarray
     index: int
     iou: float
     prompts: dict
+    feedback: np.ndarray | None = None
 
     @property
     def is_ambiguous(self) -> bool:
@@ -71,19 +75,22 @@ class Oracle:
         self.model = model
         self._embeddings: dict[bytes, ImageEmbedding] = {}
 
-    def logits(self, picture: Picture, prompts: dict) -> tuple[np.ndarray, np.ndarray]:
+    def logits(
+        self, picture: Picture, prompts: dict, feedback: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """All four candidates, (4, 256, 256), and their predicted IoU, for prompts in the picture's pixels."""
         clicks = prompts["clicks"]
         points = [[click["x"], click["y"]] for click in clicks] or None
         labels = [click["label"] for click in clicks] or None
-        return predict_low_res(self.model, self._embedding(picture), points, labels, prompts["box"])
+        mask = None if feedback is None else feedback[None]
+        return predict_low_res(self.model, self._embedding(picture), points, labels, prompts["box"], mask)
 
     def agreement(self, picture: Picture, shown: Shown) -> float:
         """IoU of the mask shown with PyTorch's for the same prompts, over the picture's part of the grid.
 
         The page chooses among three candidates by predicted IoU; near a tie either choice is right, but no other.
         """
-        logits, iou = self.logits(picture, shown.prompts)
+        logits, iou = self.logits(picture, shown.prompts, shown.feedback)
         if shown.is_ambiguous:
             assert shown.index in (1, 2, 3) and iou[shown.index] > iou[1:].max() - 0.03, (shown.index, iou)
         else:

@@ -46,14 +46,28 @@ def test_surroundings_of_a_kept_mask_step_back(page, coffee):
     assert after < 0.7 * before
 
 
-def test_second_point_is_answered_by_the_single_mask_token(page, coffee, oracle):
+def test_second_point_is_answered_by_the_single_mask_token_given_the_first_mask(page, coffee, oracle):
     first = page.click(*CUP)
-    assert first.index in (1, 2, 3)
+    assert first.index in (1, 2, 3) and first.feedback is None
     second = page.click(*SPOON)
     assert [click["label"] for click in second.prompts["clicks"]] == [1, 1]
     assert second.index == 0
+    np.testing.assert_array_equal(second.feedback, first.logits)
     assert oracle.agreement(coffee, second) >= CLOSE
     assert not np.array_equal(second.logits, first.logits)
+    without = oracle.logits(coffee, second.prompts)[0][0]
+    assert not np.allclose(second.logits, without, atol=0.1), "the fed-back mask changed nothing"
+
+
+def test_clicks_faster_than_the_decoder_are_answered_one_by_one(page, coffee, oracle):
+    """Each corrects the answer before it, so none may be skipped."""
+    for x, y in (CUP, SPOON, TABLE):
+        page.page.mouse.click(*page.screen(x, y))
+    shown = page.answer()
+    assert len(shown.prompts["clicks"]) == 3
+    assert oracle.agreement(coffee, shown) >= CLOSE
+    page.press("Control+z")
+    np.testing.assert_array_equal(page.answer().logits, shown.feedback)
 
 
 @pytest.mark.parametrize(("button", "key"), [("right", None), ("left", "Shift")], ids=["right click", "Shift-click"])
@@ -106,6 +120,7 @@ def test_dragged_box_has_pytorchs_mask(page, coffee, oracle):
     assert oracle.agreement(coffee, kept) >= CLOSE
     refined = page.click(*SPOON, button="right")
     assert refined.prompts["box"] == kept.prompts["box"]
+    np.testing.assert_array_equal(refined.feedback, kept.logits)
     assert oracle.agreement(coffee, refined) >= CLOSE
 
 

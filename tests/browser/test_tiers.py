@@ -2,6 +2,7 @@
 
 import os
 
+import numpy as np
 import pytest
 
 pytestmark = pytest.mark.browser
@@ -22,7 +23,30 @@ def test_tier_gives_pytorchs_mask(sam_page, oracle, photographs, tier, precision
     sam_page.open_gallery(photographs["chelsea"])
     for point in POINTS[:1] if tier == "webgpu" else POINTS:  # a decode on the emulated adapter takes many seconds
         assert oracle.agreement(photographs["chelsea"], sam_page.hover(*point)) >= CLOSE, point
+    if tier != "webgpu":
+        kept = sam_page.click(*POINTS[0])
+        corrected = sam_page.click(*POINTS[1], button="right")
+        np.testing.assert_array_equal(corrected.feedback, kept.logits)
+        assert oracle.agreement(photographs["chelsea"], corrected) >= CLOSE
     assert sam_page.state()["decoder"]["tier"] == tier, "another tier had to help out"
+
+
+def test_tier_lost_between_two_clicks_loses_neither(sam_page, oracle, photographs):
+    """The decoder fails after a click; the next click, with the first one's mask, is answered by the tier below."""
+    picture, workers = photographs["chelsea"], []
+    sam_page.page.on("worker", lambda worker: workers.append(worker))
+    lost = sam_page.open()["decoder"]["tier"]
+    sam_page.open_gallery(picture)
+    kept = sam_page.click(*POINTS[0])
+    (worker,) = [worker for worker in workers if worker.url.endswith("decoder.worker.js")]
+    worker.evaluate("() => { Float32Array.from = () => { throw new RangeError('out of memory'); }; }")
+    corrected = sam_page.click(*POINTS[1], button="right")
+    decoder = sam_page.state()["decoder"]
+    assert decoder["tier"] != lost
+    assert {"tier": lost, "reason": "out of memory"} in decoder["refused"]
+    assert [click["label"] for click in corrected.prompts["clicks"]] == [1, 0]
+    np.testing.assert_array_equal(corrected.feedback, kept.logits)
+    assert oracle.agreement(picture, corrected) >= CLOSE
 
 
 def test_best_tier_that_works_is_taken_and_told(sam_page):

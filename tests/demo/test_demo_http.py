@@ -1,6 +1,8 @@
 """The app over HTTP: limits, refusals, headers, bodies that travel, events, and joining."""
 
 import asyncio
+import base64
+import gzip
 import hashlib
 import io
 import json
@@ -260,6 +262,22 @@ def test_a_picture_that_made_room_for_others_is_404_and_can_come_back(model):
 # ---- decoding on the server
 
 
+def mask_field(logits: np.ndarray) -> str:
+    """Logits as the field "mask" carries them."""
+    return base64.b64encode(logits.astype("<f2").tobytes()).decode()
+
+
+MASK = np.random.default_rng(0).normal(0, 8, (1, 256, 256)).astype(np.float16)
+
+
+def test_a_mask_that_is_fed_back_matters(browser):
+    address = browser.upload(png(seed=9))["decode_url"]
+    prompts = {"points": [[20, 30]], "labels": [1]}
+    without, given = (browser.post(address, json=body) for body in (prompts, prompts | {"mask": mask_field(MASK)}))
+    assert given.status_code == 200
+    assert given.content != without.content
+
+
 @pytest.mark.parametrize(
     "prompts",
     [
@@ -267,6 +285,7 @@ def test_a_picture_that_made_room_for_others_is_404_and_can_come_back(model):
         {"points": [[20, 30], [50.5, 10]], "labels": [1, 0]},
         {"points": [], "labels": [], "box": [5, 5, 60, 40]},
         {"points": [[20, 30]], "labels": [0], "box": [5, 5, 60, 40]},
+        {"points": [[20, 30], [50.5, 10]], "labels": [1, 0], "mask": mask_field(MASK)},
     ],
 )
 def test_decoding_on_the_server_is_sam_predict(browser, model, prompts):
@@ -280,6 +299,7 @@ def test_decoding_on_the_server_is_sam_predict(browser, model, prompts):
         "point_coords": np.array(prompts["points"], np.float32) if prompts["points"] else None,
         "point_labels": np.array(prompts["labels"]) if prompts["points"] else None,
         "box": np.array(prompts["box"], np.float32) if prompts.get("box") else None,
+        "mask_input": MASK.astype(np.float32) if prompts.get("mask") else None,
     }
     several = predictor.predict(model, embedding, multimask_output=True, **arrays)
     single = predictor.predict(model, embedding, multimask_output=False, **arrays)
@@ -302,6 +322,11 @@ def test_decoding_on_the_server_is_sam_predict(browser, model, prompts):
         ({"box": [1, 1, 2]}, "box"),
         ({"points": [[1, 2]] * 257, "labels": [1] * 257}, "256"),
         ({"points": [[1, 2]], "labels": [1], "image_url": "http://a"}, "image_url"),
+        ({"mask": mask_field(MASK)}, "neither a point nor a box"),
+        ({"points": [[1, 2]], "labels": [1], "mask": "no base64!"}, "mask: not base64"),
+        ({"points": [[1, 2]], "labels": [1], "mask": [0.5]}, "mask: not base64"),
+        ({"points": [[1, 2]], "labels": [1], "mask": mask_field(MASK[:, :9])}, "4608 bytes; 131072 are needed"),
+        ({"points": [[1, 2]], "labels": [1], "mask": mask_field(MASK * np.float16(np.nan))}, "NaN or infinite"),
     ],
 )
 def test_prompts_that_make_no_sense_are_refused_by_name(browser, body, named):
@@ -315,8 +340,8 @@ def test_prompts_that_are_not_json_are_refused(browser, text):
 
 
 def test_a_long_prompt_body_is_refused(browser):
-    answer = browser.post(browser.upload(png())["decode_url"], content=b" " * 70_000)
-    assert refused(answer, 413, "too-many-bytes")["limit"] == 65_536
+    answer = browser.post(browser.upload(png())["decode_url"], content=b" " * 270_000)
+    assert refused(answer, 413, "too-many-bytes")["limit"] == 262_144
 
 
 # ---- the model and its decoders
@@ -330,11 +355,24 @@ def test_the_model_lists_decoders_that_are_served_by_hash(browser, model):
     assert reply["limits"] == {"max_bytes": 300_000, "max_pixels": 1_000_000}
     assert [decoder["precision"] for decoder in reply["decoders"]] == ["int8", "fp16"]
     for decoder in reply["decoders"]:
-        answer = browser.get(decoder["url"])
-        assert hashlib.sha256(answer.content).hexdigest() == decoder["sha256"]
-        assert len(answer.content) == decoder["bytes"]
-        assert "immutable" in answer.headers["cache-control"]
-        assert (decoder["contract"], decoder["contract_version"]) == ("hover", 1)
+        assert (decoder["contract"], decoder["contract_version"]) == ("hover", 2)
+        assert {"prepare", "prepare_with_mask", "point"} <= set(decoder["files"])
+        for file in decoder["files"].values():
+            answer = browser.get(file["url"])
+            assert hashlib.sha256(answer.content).hexdigest() == file["sha256"]
+            assert len(answer.content) == file["bytes"]
+            assert "immutable" in answer.headers["cache-control"]
+
+
+def test_a_graph_travels_packed_as_the_client_wants_it(browser):
+    file = browser.get("/api/model").json()["decoders"][0]["files"]["point"]
+    kinds = {"identity": "identity", "gzip": "gzip", "zstd": "br, gzip, zstd"}
+    answers = {coding: browser.get(file["url"], headers={"Accept-Encoding": kinds[coding]}) for coding in kinds}
+    assert [answer.headers.get("content-encoding", "identity") for answer in answers.values()] == list(kinds)
+    assert len({answer.headers["etag"] for answer in answers.values()}) == 3
+    lengths = {coding: int(answer.headers["content-length"]) for coding, answer in answers.items()}
+    assert max(lengths["gzip"], lengths["zstd"]) < lengths["identity"] == file["bytes"]
+    assert answers["gzip"].content == answers["identity"].content
 
 
 def test_a_decoder_with_another_hash_is_404(browser):
@@ -342,7 +380,7 @@ def test_a_decoder_with_another_hash_is_404(browser):
 
 
 def test_a_decoder_that_cannot_be_exported_is_left_out(service, monkeypatch):
-    monkeypatch.setattr("demo.service.export_decoder", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr("demo.service.export_hover_pair", lambda *a, **k: 1 / 0)
     assert Browser(create_app(service)).get("/api/model").json()["decoders"] == []
 
 
@@ -405,6 +443,27 @@ def test_static_files_have_types_and_caching(service, tmp_path):
     again = browser.get("/static/main.mjs", headers={"If-None-Match": module.headers["etag"]})
     assert again.status_code == 304
     assert browser.get("/").headers["content-type"].startswith("text/html")
+
+
+def test_files_travel_in_the_packed_form_that_lies_beside_them(service, tmp_path):
+    folder = tmp_path / "vendor" / "runtime-1.0"
+    folder.mkdir(parents=True)
+    wasm = b"\0asm" * 1000
+    (folder / "a.wasm").write_bytes(wasm)
+    (folder / "a.wasm.gz").write_bytes(gzip.compress(wasm))
+    (folder / "a.wasm.br").write_bytes(b"what the build made of it")
+    browser, address = Browser(create_app(service, static=tmp_path)), "/static/vendor/runtime-1.0/a.wasm"
+    packed = browser.get(address, headers={"Accept-Encoding": "deflate, gzip;q=0.5"})
+    assert (packed.headers["content-encoding"], packed.content) == ("gzip", wasm)
+    assert int(packed.headers["content-length"]) < len(wasm)
+    plain = browser.get(address, headers={"Accept-Encoding": "br;q=0, gzip;q=0"})
+    assert "content-encoding" not in plain.headers and plain.content == wasm
+    best = browser.request("HEAD", address, headers={"Accept-Encoding": "gzip, br"})
+    assert best.headers["content-encoding"] == "br"
+    for answer in (packed, plain, best):
+        assert answer.headers["content-type"] == "application/wasm"
+        assert answer.headers["vary"] == "Accept-Encoding" and "immutable" in answer.headers["cache-control"]
+    assert len({answer.headers["etag"] for answer in (packed, plain, best)}) == 3
 
 
 def test_a_missing_page_is_a_plain_refusal(service, tmp_path):

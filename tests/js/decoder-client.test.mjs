@@ -2,18 +2,22 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { PictureGoneError, createServerBackend, openWorkerBackend } from '../../static/js/decoder-backends.js';
-import { createDecoderClient, createLatestWins } from '../../static/js/decoder-client.js';
+import { createDecoderClient, createLatestWins, createMemory } from '../../static/js/decoder-client.js';
 import { ApiError } from '../../static/js/api.js';
 import { createMessenger } from '../../static/js/messenger.js';
 import { NO_PROMPTS, withClick } from '../../static/js/prompts.js';
 import { fitFrame, settled } from './helpers.mjs';
 
 /** @import { Backend, PictureForDecoder } from '../../static/js/decoder-backends.js' */
+/** @import { Question } from '../../static/js/prompts.js' */
 /** @import { Decoder } from '../../static/js/store.js' */
 /** @import { Tier } from '../../static/js/tiers.js' */
 
 const DECODED = { logits: new Float32Array(4), iou: new Float32Array(4) };
-const DECODER = { precision: 'int8', contract: 'hover', contract_version: 1, sha256: 'aa', url: '/api/decoders/aa.onnx', bytes: 1 };
+const FILE = { sha256: 'aa', url: '/api/decoders/aa.onnx', bytes: 1 };
+const FILES = { prepare: FILE, prepare_with_mask: FILE, point: FILE };
+const DECODER = { precision: 'int8', contract: 'hover', contract_version: 2, files: FILES };
+const TIMINGS = { runtime_download: 1, decoder_download: 1, session_creation: 1, warm_up: 10 };
 
 /** @param {number} key @returns {PictureForDecoder} */
 function picture(key) {
@@ -22,9 +26,25 @@ function picture(key) {
   return { key, frame: fitFrame(100, 50), record: /** @type {any} */ ({ decode_url: '/decode' }), embedding };
 }
 
-/** @param {number} x */
-function at(x) {
-  return withClick(NO_PROMPTS, [x, 0], 1);
+/** @param {number} x @param {Float32Array | null} feedback @returns {Question} */
+function at(x, feedback = null) {
+  return { prompts: withClick(NO_PROMPTS, [x, 0], 1), feedback, purpose: 'step' };
+}
+
+/** A backend on a fake worker that has opened. */
+async function openedBackend() {
+  const worker = new FakeWorker();
+  const opening = openWith(worker);
+  worker.answer({ id: 1, type: 'opened', timings: TIMINGS });
+  return { worker, backend: await opening };
+}
+
+/** @param {FakeWorker} worker @param {(share: number | null) => void} onShare */
+function openWith(worker, onShare = () => {}) {
+  const spawn = () => /** @type {any} */ (worker);
+  return openWorkerBackend({
+    spawn, tier: 'wasm', threads: 1, suspending: false, decoder: DECODER, onShare, onTimings() {},
+  });
 }
 
 /** A client over fake backends. @param {Partial<Record<Tier, Partial<Backend>>>} backends */
@@ -39,10 +59,11 @@ function clientOver(backends) {
     async open(tier) {
       const backend = backends[tier];
       if (!backend) throw new Error(`${tier} does not open`);
-      return { tier, threads: 1, precision: 'int8', prepare: async () => {}, decode: async () => DECODED, dispose() {}, ...backend };
+      const fake = { prepare: async () => {}, decode: async () => DECODED, dispose() {} };
+      return { tier, threads: 1, precision: 'int8', ...fake, ...backend };
     },
     onStatus: (status) => statuses.push(status),
-    onAnswer: ({ prompts, picture: { key } }) => answers.push({ x: prompts.clicks[0].x, key }),
+    onAnswer: ({ question, picture: { key } }) => answers.push({ x: question.prompts.clicks[0].x, key }),
     onPictureGone: (key) => gone.push(key),
     now: () => 0,
   });
@@ -55,7 +76,8 @@ function gate() {
   const waiting = [];
   return {
     waiting,
-    wait: () => new Promise((/** @type {(value: typeof DECODED) => void} */ resolve, reject) => {
+    /** @returns {Promise<typeof DECODED>} */
+    wait: () => new Promise((resolve, reject) => {
       waiting.push((error) => (error ? reject(error) : resolve(DECODED)));
     }),
   };
@@ -223,31 +245,140 @@ test('a question asked before the decoder has opened is answered once it has', a
   assert.deepEqual(answers, [{ x: 5, key: 1 }]);
 });
 
-test('the worker gets a copy of the embedding, and the coordinates of the frame', async () => {
-  const worker = new FakeWorker();
-  const opening = openWorkerBackend({
-    spawn: () => /** @type {any} */ (worker), tier: 'wasm', threads: 1, suspending: false, decoder: DECODER, onShare() {},
+test('a tier that dies with a fed-back mask loses neither the click nor the mask', async () => {
+  const feedback = Float32Array.of(1, 2);
+  /** @type {unknown[]} */
+  const calls = [];
+  let alive = true;
+  const { client, answers } = clientOver({
+    'wasm-threads': { decode: () => (alive ? Promise.resolve(DECODED) : Promise.reject(new Error('lost'))) },
+    wasm: { prepare: async (_, mask) => void calls.push(mask), decode: async (_, { prompts, feedback: mask }) => {
+      calls.push(prompts.clicks[0].x, mask);
+      return DECODED;
+    } },
   });
-  worker.answer({ id: 1, type: 'opened', milliseconds: 10 });
-  const backend = await opening;
+  await client.start({ candidates: ['wasm-threads', 'wasm'], refused: [] });
+  client.setPicture(picture(1));
+  client.ask(at(1));
+  await settled();
+  alive = false;
+  client.ask(at(2, feedback));
+  await settled();
+  assert.deepEqual(answers.map(({ x }) => x), [1, 2]);
+  assert.deepEqual(calls, [feedback, 2, feedback]);
+});
+
+test('a picture and a fed-back mask are prepared once for all the questions about them', async () => {
+  const feedback = new Float32Array(1);
+  /** @type {unknown[]} */
+  const prepared = [];
+  const { client } = clientOver({ wasm: { prepare: async (_, mask) => void prepared.push(mask) } });
+  await client.start({ candidates: ['wasm'], refused: [] });
+  client.setPicture(picture(1));
+  for (const question of [at(1), at(2), at(3, feedback), at(4, feedback), at(5)]) {
+    client.ask(question);
+    await settled();
+  }
+  assert.deepEqual(prepared, [null, feedback, null]);
+});
+
+test('an expected mask is prepared while nothing else waits, and then costs the click nothing', async () => {
+  const feedback = new Float32Array(1);
+  /** @type {string[]} */
+  const calls = [];
+  const { client } = clientOver({
+    wasm: {
+      prepare: async (_, mask) => void calls.push(`prepare ${mask !== null}`),
+      decode: async () => (calls.push('decode'), DECODED),
+    },
+  });
+  await client.start({ candidates: ['wasm'], refused: [] });
+  client.setPicture(picture(1));
+  client.ask(at(1));
+  await settled();
+  client.expect(feedback);
+  await settled();
+  client.ask(at(2, feedback));
+  await settled();
+  assert.deepEqual(calls, ['prepare false', 'decode', 'prepare true', 'decode']);
+});
+
+test('an expectation never takes the place of a question', async () => {
+  const { wait, waiting } = gate();
+  const { client, answers } = clientOver({ wasm: { decode: wait } });
+  await client.start({ candidates: ['wasm'], refused: [] });
+  client.setPicture(picture(1));
+  client.ask(at(1));
+  await settled();
+  client.ask(at(2));
+  client.expect(new Float32Array(1));
+  waiting[0]();
+  await settled();
+  waiting[1]();
+  await settled();
+  assert.deepEqual(answers.map(({ x }) => x), [1, 2]);
+});
+
+test('the same question about the same picture is decoded once', async () => {
+  let decodes = 0;
+  const { client, answers } = clientOver({ wasm: { decode: async () => ((decodes += 1), DECODED) } });
+  await client.start({ candidates: ['wasm'], refused: [] });
+  client.setPicture(picture(1));
+  for (const question of [at(1), at(2), at(1)]) {
+    client.ask(question);
+    await settled();
+  }
+  assert.deepEqual([answers.length, decodes], [3, 2]);
+  client.setPicture(picture(2));
+  client.ask(at(1));
+  await settled();
+  assert.equal(decodes, 3);
+});
+
+test('the memory forgets the oldest answer and tells masks apart', () => {
+  const memory = createMemory(2);
+  [1, 2, 3].forEach((x) => memory.keep(at(x), DECODED));
+  assert.deepEqual([1, 2, 3].map((x) => memory.recall(at(x)) !== null), [false, true, true]);
+  assert.equal(memory.recall(at(3, new Float32Array(1))), null);
+});
+
+test('the worker gets a copy of the embedding once, and the coordinates of the frame', async () => {
+  const { worker, backend } = await openedBackend();
   const shown = picture(1);
-  const preparing = backend.prepare(shown);
-  worker.answer({ id: 2, type: 'prepared' });
+  const preparing = backend.prepare(shown, null);
+  worker.answer({ id: 2, type: 'held' });
+  await settled();
+  worker.answer({ id: 3, type: 'prepared' });
   await preparing;
   assert.deepEqual([...(shown.embedding?.tensor.bytes ?? [])], [1, 2]);
   assert.deepEqual([...worker.sent[1].tensor.bytes], [1, 2]);
 
   const decoding = backend.decode(shown, at(50));
-  worker.answer({ id: 3, type: 'decoded', ...DECODED });
+  worker.answer({ id: 4, type: 'decoded', ...DECODED });
   assert.deepEqual(await decoding, DECODED);
-  assert.deepEqual([...worker.sent[2].coords], [512, 0, 0, 0]);
+  assert.deepEqual([...worker.sent[3].coords], [512, 0, 0, 0]);
+});
+
+test('the worker gets a copy of the fed-back mask, and the picture only once', async () => {
+  const { worker, backend } = await openedBackend();
+  const feedback = Float32Array.of(3, 4).subarray(1);
+  const preparing = backend.prepare(picture(1), feedback);
+  worker.answer({ id: 2, type: 'held' });
+  await settled();
+  worker.answer({ id: 3, type: 'prepared' });
+  await preparing;
+  assert.deepEqual([...worker.sent[2].mask], [4]);
+  assert.deepEqual([...feedback], [4]);
+  const again = backend.prepare(picture(1), null);
+  await settled();
+  worker.answer({ id: 4, type: 'prepared' });
+  await again;
+  assert.deepEqual(worker.sent.map(({ type }) => type), ['open', 'picture', 'prepare', 'prepare']);
 });
 
 test('a worker that dies fails every request that waits', async () => {
   const worker = new FakeWorker();
-  const opening = openWorkerBackend({
-    spawn: () => /** @type {any} */ (worker), tier: 'wasm', threads: 1, suspending: false, decoder: DECODER, onShare() {},
-  });
+  const opening = openWith(worker);
   worker.dispatchEvent(new Event('error'));
   await assert.rejects(opening, /could not start/);
   assert.ok(worker.terminated);
@@ -265,17 +396,16 @@ test('the download of the decoder reports its progress', async () => {
   const worker = new FakeWorker();
   /** @type {(number | null)[]} */
   const shares = [];
-  const opening = openWorkerBackend({
-    spawn: () => /** @type {any} */ (worker), tier: 'wasm', threads: 1, suspending: false, decoder: DECODER, onShare: (share) => shares.push(share),
-  });
+  const opening = openWith(worker, (share) => shares.push(share));
   worker.answer({ id: 1, type: 'progress', share: 0.5 });
-  worker.answer({ id: 1, type: 'opened', milliseconds: 10 });
+  worker.answer({ id: 1, type: 'opened', timings: TIMINGS });
   await opening;
   assert.deepEqual(shares, [0.5]);
 });
 
 test('the server tier tells a dropped picture from a server that is gone', async () => {
-  const failing = (/** @type {number} */ status) => createServerBackend({ decode: () => Promise.reject(new ApiError(status, 'title', 'detail')) });
+  const failing = (/** @type {number} */ status) =>
+    createServerBackend({ decode: () => Promise.reject(new ApiError(status, 'title', 'detail')) });
   await assert.rejects(failing(404).decode(picture(1), at(1)), PictureGoneError);
   await assert.rejects(failing(0).decode(picture(1), at(1)), ApiError);
 });

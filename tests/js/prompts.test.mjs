@@ -1,7 +1,9 @@
 // @ts-check
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { NO_PROMPTS, chooseMask, encodePrompts, isEmpty, samePrompts, withBox, withClick } from '../../static/js/prompts.js';
+import {
+  NO_PROMPTS, chooseMask, corrects, encodePrompts, isEmpty, sameAnswer, samePrompts, withBox, withClick,
+} from '../../static/js/prompts.js';
 import { fitFrame } from './helpers.mjs';
 
 const frame = fitFrame(2048, 1024);
@@ -44,4 +46,17 @@ test('prompts are compared by value', () => {
   assert.ok(!samePrompts(click, withClick(NO_PROMPTS, [100, 50], 0)));
   assert.ok(!samePrompts(click, null));
   assert.ok(isEmpty(NO_PROMPTS) && !isEmpty(click));
+});
+
+test('a click corrects what was answered before, a box does not', () => {
+  assert.ok(corrects(withClick(click, [1, 1], 0), click));
+  assert.ok(corrects(withClick(withBox(NO_PROMPTS, [0, 0, 5, 5]), [1, 1], 0), withBox(NO_PROMPTS, [0, 0, 5, 5])));
+  assert.ok(!corrects(withBox(click, [0, 0, 5, 5]), click));
+  assert.ok(!corrects(click, NO_PROMPTS));
+});
+
+test('questions have the same answer only with the same mask fed back', () => {
+  const feedback = new Float32Array(1);
+  assert.ok(sameAnswer({ prompts: click, feedback }, { prompts: { ...click }, feedback }));
+  assert.ok(!sameAnswer({ prompts: click, feedback }, { prompts: click, feedback: null }));
 });

@@ -1,7 +1,9 @@
 // @ts-check
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ProtocolError, halvesToFloat32, parseDecoded, parseEmbedding, parseTensorFile, toFloat32 } from '../../static/js/protocol.js';
+import {
+  ProtocolError, halvesToFloat32, parseDecoded, parseEmbedding, parseTensorFile, toBase64, toFloat32, toHalves,
+} from '../../static/js/protocol.js';
 import { tensorFile } from './helpers.mjs';
 
 const ITEMS = 256 * 64 * 64;
@@ -98,4 +100,20 @@ test("the server's decode gives four masks and their IoU", () => {
   const decoded = parseDecoded(tensorFile(header, data));
   assert.equal(decoded.logits.length, logits);
   assert.deepEqual([...decoded.iou], [0.5, 1, 2, 4]);
+});
+
+test('every finite half survives the way to single precision and back', () => {
+  const halves = Uint16Array.from({ length: 1 << 16 }, (_, bits) => bits).filter((bits) => ((bits >> 10) & 0x1f) !== 0x1f);
+  const back = toHalves(halvesToFloat32(halves));
+  assert.ok(halves.every((bits, i) => back[i] === bits || (bits === 0x8000 && back[i] === 0)));
+});
+
+test('what no half can hold becomes the largest half, and the rest the nearest', () => {
+  const back = halvesToFloat32(toHalves(Float32Array.of(1e9, -1e9, 1 / 3, 2047.6, 1e-9)));
+  assert.deepEqual([...back], [65504, -65504, 0.333251953125, 2048, 0]);
+});
+
+test('base64 of words is that of their bytes, little end first', () => {
+  const words = Uint16Array.from({ length: 10_000 }, (_, i) => i * 7);
+  assert.equal(toBase64(words), Buffer.from(words.buffer).toString('base64'));
 });

@@ -2,7 +2,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { NO_PROMPTS, withBox, withClick } from '../../static/js/prompts.js';
-import { INITIAL_STATE, activePrompts, createStore, isKept, pictureView, quantile, watch } from '../../static/js/store.js';
+import {
+  INITIAL_STATE, createStore, isKept, nextFeedback, openQuestion, pictureView, quantile, shownMask, watch,
+} from '../../static/js/store.js';
+
+/** @import { Prompts } from '../../static/js/prompts.js' */
+/** @import { Mask } from '../../static/js/store.js' */
 
 /** @type {import('../../static/js/store.js').Picture} */
 const PICTURE = {
@@ -11,6 +16,18 @@ const PICTURE = {
 };
 const READY = { ...INITIAL_STATE, picture: PICTURE };
 const CLICK = withClick(NO_PROMPTS, [5, 6], 1);
+const BOTH = withClick(CLICK, [1, 1], 0);
+
+/** @param {Prompts} prompts @returns {Mask} */
+function maskOf(prompts) {
+  const question = { prompts, feedback: null, purpose: /** @type {const} */ ('step') };
+  return { question, logits: new Float32Array(1), index: 1, iou: 0.9, milliseconds: 1 };
+}
+
+/** @param {Prompts} prompts */
+const asked = (prompts) => ({ prompts, answer: null });
+/** @param {Prompts} prompts */
+const answered = (prompts) => ({ prompts, answer: maskOf(prompts) });
 
 test('subscribers hear of changes, and of nothing after they leave', () => {
   const store = createStore({ a: 1, b: 1 });
@@ -41,25 +58,60 @@ test('a watcher is called at once and then only when its part changes', () => {
 
 test('nothing is asked before the picture is ready', () => {
   const encoding = { ...PICTURE, phase: /** @type {const} */ ({ status: 'encoding', progress: null, ahead: 0 }) };
-  assert.equal(activePrompts({ ...INITIAL_STATE, picture: encoding, hover: [1, 1] }), null);
+  assert.equal(openQuestion({ ...INITIAL_STATE, picture: encoding, hover: [1, 1] }), null);
 });
 
 test('the hover asks as one positive click', () => {
-  assert.deepEqual(activePrompts({ ...READY, hover: [5, 6] }), CLICK);
-  assert.equal(activePrompts(READY), null);
+  assert.deepEqual(openQuestion({ ...READY, hover: [5, 6] }), { prompts: CLICK, feedback: null, purpose: 'hover' });
+  assert.equal(openQuestion(READY), null);
 });
 
-test('what is committed outranks the hover, and a box being drawn joins it', () => {
-  const state = { ...READY, history: [CLICK], hover: /** @type {const} */ ([9, 9]) };
-  assert.equal(activePrompts(state), CLICK);
-  assert.deepEqual(activePrompts({ ...state, draft: [0, 0, 3, 3] }), withBox(CLICK, [0, 0, 3, 3]));
+test('what is committed outranks the hover, and is asked once', () => {
+  const state = { ...READY, history: [asked(CLICK)], hover: /** @type {const} */ ([9, 9]) };
+  assert.deepEqual(openQuestion(state), { prompts: CLICK, feedback: null, purpose: 'step' });
+  assert.equal(openQuestion({ ...state, history: [answered(CLICK)] }), null);
 });
 
-test('a mask counts as kept only when it answers the committed prompts', () => {
-  const mask = { pictureKey: 1, prompts: CLICK, logits: new Float32Array(1), index: 1, iou: 0.9, milliseconds: 1 };
-  assert.ok(!isKept({ ...READY, mask }));
-  assert.ok(isKept({ ...READY, mask, history: [withClick(NO_PROMPTS, [5, 6], 1)] }));
-  assert.ok(!isKept({ ...READY, mask, history: [CLICK, withClick(CLICK, [1, 1], 0)] }));
+test('a click that follows a step feeds that step\'s logits back', () => {
+  const first = answered(CLICK);
+  const question = openQuestion({ ...READY, history: [first, asked(BOTH)] });
+  assert.deepEqual(question?.prompts, BOTH);
+  assert.equal(question?.feedback, first.answer.logits);
+});
+
+test('a second click waits for the first one\'s answer', () => {
+  assert.equal(openQuestion({ ...READY, history: [asked(CLICK), asked(BOTH)] })?.prompts, CLICK);
+});
+
+test('a box starts from the picture; a click after it corrects its answer', () => {
+  const box = withBox(CLICK, [0, 0, 3, 3]);
+  const boxed = answered(box);
+  const draft = { ...READY, history: [answered(CLICK)], draft: /** @type {const} */ ([0, 0, 3, 3]) };
+  assert.deepEqual(openQuestion(draft), { prompts: box, feedback: null, purpose: 'draft' });
+  assert.equal(openQuestion({ ...READY, history: [answered(CLICK), asked(box)] })?.feedback, null);
+  const corrected = openQuestion({ ...READY, history: [boxed, asked(withClick(box, [2, 2], 0))] });
+  assert.equal(corrected?.feedback, boxed.answer.logits);
+});
+
+test('undo brings back the mask before, which the next click feeds back', () => {
+  const [first, second] = [answered(CLICK), answered(BOTH)];
+  const undone = { ...READY, history: [first], mask: second.answer };
+  assert.equal(shownMask(undone), first.answer);
+  assert.equal(nextFeedback(undone), first.answer.logits);
+});
+
+test('an answered step is shown wherever the pointer goes, the one before it while it is awaited', () => {
+  const first = answered(CLICK);
+  assert.equal(shownMask({ ...READY, history: [first], mask: maskOf(BOTH), hover: [9, 9] }), first.answer);
+  assert.equal(shownMask({ ...READY, history: [first, asked(BOTH)], mask: first.answer }), first.answer);
+  assert.equal(shownMask({ ...READY, mask: first.answer, hover: null }), null);
+});
+
+test('a mask counts as kept only when it answers a step', () => {
+  const { answer } = answered(CLICK);
+  assert.ok(!isKept({ ...READY, mask: answer }));
+  assert.ok(isKept({ ...READY, mask: answer, history: [{ prompts: CLICK, answer }] }));
+  assert.ok(!isKept({ ...READY, mask: maskOf(CLICK), history: [{ prompts: CLICK, answer }] }));
 });
 
 test('the view keeps the aspect of the picture and waits for a stage', () => {

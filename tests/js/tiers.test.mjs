@@ -9,8 +9,9 @@ import { chooseDecoder, forcedTier, surveyTiers, threadsFor } from '../../static
 const FULL = { gpu: 'hardware', wasm: true, isolated: true, cores: 8, suspending: true };
 
 /** @param {string} precision */
-function decoder(precision, contract = 'hover', contract_version = 1) {
-  return { precision, contract, contract_version, sha256: precision, url: `/${precision}`, bytes: 1 };
+function decoder(precision, contract = 'hover', contract_version = 2) {
+  const file = { sha256: precision, url: `/${precision}`, bytes: 1 };
+  return { precision, contract, contract_version, files: { prepare: file, prepare_with_mask: file, point: file } };
 }
 
 test('a device with everything may use every tier', () => {
@@ -53,7 +54,7 @@ test('WebGPU takes half precision, wasm takes int8, each the first known when it
 });
 
 test('a decoder of another contract is not loaded', () => {
-  assert.throws(() => chooseDecoder('wasm', [decoder('int8', 'hover', 2), decoder('int8', 'official')]), /no decoder/);
+  assert.throws(() => chooseDecoder('wasm', [decoder('int8', 'hover', 1), decoder('int8', 'official')]), /no decoder/);
 });
 
 test('the runtime that the page asks for is the one that is installed', async () => {
