@@ -43,7 +43,10 @@ class Tier:
     threads: int
 
 
-TIERS = (Tier("wasm x1", "wasm", 1), Tier("wasm x2", "wasm-threads", 2), Tier("WebGPU", "webgpu", 1))
+WASM = {
+    threads: Tier(f"wasm x{threads}", "wasm-threads" if threads > 1 else "wasm", threads) for threads in range(1, 9)
+}
+WEBGPU = Tier("WebGPU", "webgpu", 1)
 
 
 @contextmanager
@@ -74,7 +77,7 @@ def _find(playwright: Playwright) -> str:
 class BenchPage:
     """One tier of the browser with any number of decoders open in it."""
 
-    def __init__(self, browser: Browser, server: BenchServer, tier: Tier, *, profiling: bool = False) -> None:
+    def __init__(self, browser: Browser, server: BenchServer, tier: Tier, profiling: bool = False) -> None:
         self._server = server
         self._page = browser.new_page()
         self._page.set_default_timeout(PATIENCE_MS)
@@ -108,6 +111,10 @@ class BenchPage:
         answer = self._call("answer", name, _as_json(prompt))
         logits = np.frombuffer(base64.b64decode(answer["logits"]), np.float32).reshape(-1, GRID, GRID)
         return logits, np.array(answer["iou"], np.float32)
+
+    def take_gpu_work(self) -> dict[str, int]:
+        """Dispatches and bytes read back on WebGPU since the last call."""
+        return self._call("takeGpuWork")
 
     def dispose(self) -> None:
         self._page.close()

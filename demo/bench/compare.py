@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from demo.bench.candidates import Candidate, Prompt, clicks
-from demo.bench.chromium import TIERS, BenchPage, Tier, chromium
+from demo.bench.chromium import WASM, BenchPage, Tier, chromium
 from demo.bench.interleave import Sample, interleave
 from demo.bench.server import serving
 
@@ -18,7 +18,7 @@ def compare(
     candidates: Sequence[Candidate],
     prompts: Sequence[Prompt] = (clicks(1),),
     *,
-    tier: Tier = TIERS[0],
+    tier: Tier = WASM[1],
     embedding: np.ndarray | None = None,
     picture_hw: tuple[int, int] = (1024, 1024),
     rounds: int = 7,

@@ -7,8 +7,10 @@
  */
 
 /** @import { Tier } from '../../../static/js/tiers.js' */
+import { sessionOptions } from '../../../static/js/hover-graph.js';
 import { runtimeFor } from '../../../static/js/runtime.js';
-import { countGpuWork } from './gpu-work.js';
+import { readEnvironment } from '../../../static/js/tiers.js';
+import { countGpuWork, takeGpuWork } from './gpu-work.js';
 
 /** @typedef {typeof import('onnxruntime-web')} Ort */
 /** @typedef {import('onnxruntime-web').InferenceSession} Session */
@@ -32,8 +34,8 @@ import { countGpuWork } from './gpu-work.js';
 
 /** @type {Ort} */
 let ort;
-/** @type {import('onnxruntime-web').InferenceSession.SessionOptions} */
-let sessionOptions;
+/** @type {(role: string) => import('onnxruntime-web').InferenceSession.SessionOptions} */
+let optionsFor;
 /** @type {Map<string, Decoder>} */
 const decoders = new Map();
 /** @type {Map<string, Session[]>} */
@@ -45,14 +47,15 @@ const bench = {
    * @param {{tier: Tier, threads: number, profiling: boolean}} options
    */
   async start({ tier, threads, profiling }) {
-    const { module, wasm, provider } = runtimeFor(tier, 'Suspending' in WebAssembly);
+    const { gpu, isolated, suspending } = await readEnvironment();
+    const { module, wasm, provider } = runtimeFor(tier, suspending);
     if (provider === 'webgpu') countGpuWork();
     ort = await import(module);
     ort.env.wasm.wasmPaths = { wasm };
     ort.env.wasm.numThreads = threads;
     ort.env.logLevel = profiling ? 'info' : 'error';
-    sessionOptions = { executionProviders: [provider], logSeverityLevel: 3, enableProfiling: profiling };
-    return { version: ort.env.versions.web, isolated: self.crossOriginIsolated, cores: navigator.hardwareConcurrency };
+    optionsFor = (role) => ({ ...sessionOptions(provider, role === 'prepare'), enableProfiling: profiling });
+    return { version: ort.env.versions.web, isolated, gpu };
   },
 
   /**
@@ -65,7 +68,7 @@ const bench = {
     const opened = [];
     const file = async (/** @type {string} */ role) => new Uint8Array(await (await fetch(files[role])).arrayBuffer());
     const session = async (/** @type {string} */ role) => {
-      const created = await ort.InferenceSession.create(await file(role), sessionOptions);
+      const created = await ort.InferenceSession.create(await file(role), optionsFor(role));
       opened.push(created);
       return created;
     };
@@ -74,6 +77,13 @@ const bench = {
     sessions.set(name, opened);
     return performance.now() - start;
   },
+
+  /** End the profiles of a decoder's sessions: the runtime writes them to the console. @param {string} name */
+  async profile(name) {
+    for (const session of sessions.get(name) ?? []) session.endProfiling();
+  },
+
+  takeGpuWork,
 
   /** @param {string} name */
   async close(name) {
