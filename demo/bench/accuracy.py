@@ -22,7 +22,7 @@ GRID = 3
 SMALLEST = 16  # low-resolution pixels; the overlap of smaller masks says nothing
 NOTE = f"""\
 Masks of `tiny` on photographs of the gallery, {GRID} x {GRID} clicks each, wasm x1, against PyTorch: IoU of all masks
-pooled and of the worst mask, and the largest difference of any logit. A graph of one mask is held to the token it chose."""
+pooled, of the worst mask, and the largest difference of any logit. A graph of one mask is held to the one it chose."""
 
 
 @dataclass(frozen=True)

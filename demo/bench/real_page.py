@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import subprocess
 import sys
@@ -10,8 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from demo.bench.chromium import PATIENCE_MS
 
@@ -58,13 +56,20 @@ class RealPage:
         """Choose a gallery picture, put the pointer on it and wait for the first mask."""
         self._page.locator(f'#gallery img[src$="{name}"]').click()
         self._wait_until("samDebug.state().picture?.phase.status === 'ready'")
-        self.point(0.5, 0.5)
+        self.pointer()(0.5, 0.5)
         self._wait_until("samDebug.lastMask() !== null")
 
-    def point(self, x: float, y: float) -> None:
-        """Move the pointer to a place of the picture, in fractions of its sides."""
+    def pointer(self) -> Callable[[float, float], None]:
+        """A function that moves the pointer to a place of the picture, in fractions of its sides."""
         view = self.state()["view"]
-        self._page.mouse.move(view["x"] + x * view["width"], view["y"] + y * view["height"])
+
+        def move(x: float, y: float) -> None:
+            self._page.mouse.move(view["x"] + x * view["width"], view["y"] + y * view["height"])
+
+        return move
+
+    def evaluate(self, script: str) -> Any:
+        return self._page.evaluate(script)
 
     def state(self) -> dict:
         return self._page.evaluate("samDebug.state()")
