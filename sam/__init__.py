@@ -8,6 +8,7 @@ from .checkpoint import (
     build_sam_vit_l,
     load_sam,
     sam_model_registry,
+    save_sam,
 )
 from .config import VARIANTS, SAMConfig
 from .image_encoder import ImageEncoderViT
@@ -42,4 +43,5 @@ __all__ = [
     "load_sam",
     "predict",
     "sam_model_registry",
+    "save_sam",
 ]

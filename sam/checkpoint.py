@@ -1,4 +1,5 @@
 """`load_sam`, the only door for weights: whatever published file it is given, it returns a model in eval mode.
+`save_sam` is the way back, for the libraries that published them.
 
 Reading (safetensors, or a pickle of plain tensors), renaming (to Meta's names) and inferring the configuration are
 separate steps on plain dictionaries. Loading is strict, and no code in a file is ever run.
@@ -8,17 +9,22 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import pickle
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
+from . import hugging_face
 from .config import (
     VARIANTS,
     DecoderConfig,
@@ -105,6 +111,64 @@ build_sam_vit_l = sam_model_registry["vit_l"]
 build_sam_vit_b = sam_model_registry["vit_b"]
 
 
+# --- writing for others -----------------------------------------------------------------------------------------
+
+Layout = Literal["meta", "huggingface"]
+
+
+def save_sam(model: SAM, path: str | Path, layout: Layout) -> None:
+    """Write `model` as other libraries read it; what `SAM.save` writes, only `load_sam` reads. All or nothing.
+
+    layout: `meta`, a `.pth` file of tensors for `segment_anything` (MobileSAM for vit_t); `huggingface`, a folder
+    with `model.safetensors`, `config.json` and `preprocessor_config.json` for `transformers.SamModel`.
+    Raises `ValueError`, before anything is written, where the layout cannot express the model.
+    """
+    writers = {"meta": _save_meta, "huggingface": _save_hugging_face}
+    if layout not in writers:
+        raise ValueError(f"layout {layout!r} is unknown; use one of {', '.join(writers)}")
+    writers[layout](model, Path(path))
+
+
+def _save_meta(model: SAM, path: Path) -> None:
+    config = model.config
+    if isinstance(config.image_encoder, TinyConfig):
+        raise ValueError(f"no other library has an encoder like that of {config.model_id}")
+    if config.mask_decoder.width is not None:
+        raise ValueError(
+            f"Meta's decoder is as wide as the embedding, {config.image_encoder.out_chans} channels; "
+            f"that of {config.model_id} has {config.mask_decoder.width}"
+        )
+    with whole_file(path) as part:
+        torch.save(_plain_state(model), part)
+
+
+def _save_hugging_face(model: SAM, folder: Path) -> None:
+    documents = {
+        "config.json": hugging_face.model_config(model.config),
+        "preprocessor_config.json": hugging_face.processor_config(model.config),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    with whole_file(folder / "model.safetensors") as part:
+        save_file(hugging_face.from_meta(_plain_state(model)), part, metadata={"format": "pt"})
+    for name, document in documents.items():
+        (folder / name).write_text(json.dumps(document, indent=2) + "\n")
+
+
+def _plain_state(model: SAM) -> State:
+    return {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A file to write that becomes `path` once it is complete; after an error nothing is left of it."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
 # --- reading ----------------------------------------------------------------------------------------------------
 
 
@@ -125,7 +189,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error})") from error
     if any(key.startswith("vision_encoder.") for key in state):
-        return Checkpoint(path, rename_hugging_face(state), decoder_heads=_hugging_face_heads(path))
+        return Checkpoint(path, hugging_face.to_meta(state), decoder_heads=_hugging_face_heads(path))
     config = _read_config(path, metadata["config"]) if "config" in metadata else None
     return Checkpoint(path, state, config)
 
@@ -193,55 +257,6 @@ def _read_config(path: Path, text: str) -> SAMConfig:
         return SAMConfig.from_dict(json.loads(text))
     except (ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path}: its configuration is not valid: {error}") from error
-
-
-# --- Hugging Face names -----------------------------------------------------------------------------------------
-
-HUGGING_FACE_NAMES = (
-    (r"^(shared_image_embedding|prompt_encoder\.shared_embedding)\.positional_embedding$",
-     "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix"),
-    (r"^vision_encoder\.patch_embed\.projection\.", "image_encoder.patch_embed.proj."),
-    (r"^vision_encoder\.layers\.", "image_encoder.blocks."),
-    (r"^vision_encoder\.neck\.conv1\.", "image_encoder.neck.0."),
-    (r"^vision_encoder\.neck\.layer_norm1\.", "image_encoder.neck.1."),
-    (r"^vision_encoder\.neck\.conv2\.", "image_encoder.neck.2."),
-    (r"^vision_encoder\.neck\.layer_norm2\.", "image_encoder.neck.3."),
-    (r"^vision_encoder\.", "image_encoder."),
-    (r"^prompt_encoder\.point_embed\.", "prompt_encoder.point_embeddings."),
-    (r"^prompt_encoder\.mask_embed\.conv1\.", "prompt_encoder.mask_downscaling.0."),
-    (r"^prompt_encoder\.mask_embed\.layer_norm1\.", "prompt_encoder.mask_downscaling.1."),
-    (r"^prompt_encoder\.mask_embed\.conv2\.", "prompt_encoder.mask_downscaling.3."),
-    (r"^prompt_encoder\.mask_embed\.layer_norm2\.", "prompt_encoder.mask_downscaling.4."),
-    (r"^prompt_encoder\.mask_embed\.conv3\.", "prompt_encoder.mask_downscaling.6."),
-    (r"^mask_decoder\.upscale_conv1\.", "mask_decoder.output_upscaling.0."),
-    (r"^mask_decoder\.upscale_layer_norm\.", "mask_decoder.output_upscaling.1."),
-    (r"^mask_decoder\.upscale_conv2\.", "mask_decoder.output_upscaling.3."),
-    (r"\.layer_norm(\d|_final_attn)\.", r".norm\1."),
-)  # fmt: skip
-"""Hugging Face's `SamModel` names -> Meta's, applied in this order."""
-
-HEAD_MLP = re.compile(
-    r"^(mask_decoder\.(?:output_hypernetworks_mlps\.\d+|iou_prediction_head))\.(proj_in|proj_out|layers\.\d+)\."
-)
-
-
-def rename_hugging_face(state: State) -> State:
-    """Give `SamModel` tensors Meta's names."""
-    inner = {(match[1], match[2]) for match in map(HEAD_MLP.match, state) if match and match[2].startswith("layers.")}
-    return {_meta_name(key, inner): tensor for key, tensor in state.items()}
-
-
-def _meta_name(key: str, inner_layers: set[tuple[str, str]]) -> str:
-    """Meta's name of a Hugging Face key; a head's proj_in, layers and proj_out are numbered through."""
-    if match := HEAD_MLP.match(key):
-        mlp, layer = match.groups()
-        count = sum(owner == mlp for owner, _ in inner_layers)
-        number = {"proj_in": 0, "proj_out": count + 1}.get(layer)
-        number = int(layer.removeprefix("layers.")) + 1 if number is None else number
-        return f"{mlp}.layers.{number}.{key[match.end() :]}"
-    for pattern, name in HUGGING_FACE_NAMES:
-        key = re.sub(pattern, name, key)
-    return key
 
 
 def _hugging_face_heads(path: Path) -> int:

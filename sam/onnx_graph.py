@@ -6,7 +6,9 @@ Functions on `onnx.ModelProto`, which they change in place; they know nothing of
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -19,10 +21,10 @@ import onnxruntime
 OPSET = 17
 """The oldest opset with LayerNormalization; every onnxruntime-web since 1.13 runs it."""
 
-IR_VERSION = 8
-"""The IR version that belongs to opset 17. Every runtime reads older ones and refuses those newer than itself."""
+OPSETS = range(OPSET, 21)
+"""What a graph can be written in: PyTorch's TorchScript exporter knows none that is newer."""
 
-Precision = Literal["fp32", "fp16", "int8"]
+Precision = Literal["fp32", "fp16", "int8", "uint8"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 FOLDED_ELEMENTS = 1024  # a folded value must not be larger: the dense positional encoding would add 4 MB to every file
@@ -80,6 +82,7 @@ def _observe(
     watched.graph.node.extend(helper.make_node("Shape", [name], [_shape_of(name)]) for name in shapes)
     names = values + [_shape_of(name) for name in shapes]
     _replace(watched.graph.output, [onnx.ValueInfoProto(name=name) for name in names])
+    drop_unused(watched)
     running = session(watched.SerializeToString())
     runs = [running.run(names, probe) for probe in probes]
     return {name: list(seen) for name, *seen in zip(names, *runs, strict=True)}
@@ -139,9 +142,13 @@ def store_weights(model: ModelProto, precision: Precision) -> None:
 
     DequantizeLinear is not folded and, natively, not even exact: the runtime turns it into a quantized product.
     Dynamic quantization is a fifth faster in wasm, but loses objects' edges, and has no WebGPU kernels.
+
+    uint8 is that: the products run on bytes, as in the files that others publish.
     """
     if precision == "fp32":
         return
+    if precision == "uint8":
+        return _quantize_dynamically(model)
     packs = {"fp16": (_pack_fp16, _pack_fp16), "int8": (_pack_int8, _pack_fp16)}[precision]
     readers = {node.input[1]: node for node in model.graph.node if node.op_type in MATRIX_OPS + CONVOLUTION_OPS}
     readers |= {node.input[0]: node for node in model.graph.node if node.op_type in VIEW_OPS}
@@ -187,6 +194,17 @@ def _pack_int8(name: str, value: np.ndarray, axis: int) -> tuple[list[NodeProto]
     return nodes, [packed, scales]
 
 
+def _quantize_dynamically(model: ModelProto) -> None:
+    """The quantization that Meta's exporter offers: uint8 per tensor, activations measured as the graph runs."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic  # slow to import, and rarely wanted
+
+    helper.set_model_props(model, {"onnx.quant.pre_process": "onnxruntime.quant"})  # else it logs a warning
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / "quantized.onnx"
+        quantize_dynamic(model, written, per_channel=False, reduce_range=False, weight_type=QuantType.QUInt8)
+        model.CopyFrom(onnx.load(written))
+
+
 # --- the file --------------------------------------------------------------------------------------------------------
 
 
@@ -219,10 +237,13 @@ def name_axes(model: ModelProto, shapes: list[list[int | str]]) -> None:
     _replace(model.graph.output, outputs)
 
 
-def pin(model: ModelProto, metadata: dict[str, str]) -> None:
-    """Fix IR version and opset, write `metadata`, drop what the exporter says about itself, and check the graph."""
-    model.ir_version = IR_VERSION
-    _replace(model.opset_import, [helper.make_opsetid("", OPSET)])
+def pin(model: ModelProto, metadata: dict[str, str], opset: int = OPSET) -> None:
+    """Fix opset and IR version, write `metadata`, drop what the exporter says about itself, and check the graph.
+
+    The IR version is the oldest that belongs to the opset: every runtime reads older ones and refuses newer ones.
+    """
+    _replace(model.opset_import, [helper.make_opsetid("", opset)])
+    model.ir_version = helper.find_min_ir_version_for(model.opset_import)
     model.producer_name, model.producer_version = "sam.export", ""
     model.graph.name, model.doc_string = "decoder", ""
     model.graph.ClearField("value_info")

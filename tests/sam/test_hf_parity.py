@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from sam import SAM, SAMConfig, load_sam
-from sam.checkpoint import infer_config, rename_hugging_face
+from sam.checkpoint import infer_config
 from sam.config import VARIANTS, DecoderConfig, ViTConfig
+from sam.hugging_face import to_meta
 
 transformers = pytest.importorskip("transformers")
 
@@ -108,7 +109,7 @@ def test_same_weights_give_the_same_masks(ours, theirs, picture, kind, multimask
 def test_published_names_are_all_renamed_and_the_variant_inferred(variant):
     config = VARIANTS[variant]
     with torch.device("meta"):
-        state = rename_hugging_face(transformers.SamModel(hugging_face_config(config)).state_dict())
+        state = to_meta(transformers.SamModel(hugging_face_config(config)).state_dict())
         expected = SAM.from_config(config).state_dict()
     assert {name: tensor.shape for name, tensor in state.items()} == {
         name: tensor.shape for name, tensor in expected.items()

@@ -175,7 +175,7 @@ def test_both_graphs_name_the_weights_the_contract_and_the_pairs_agreement(small
         assert properties["sam.weights_hash"] == graph.weights_hash == small_model.weights_hash()
         assert properties["sam.precision"] == graph.precision == precision
     assert pair.prepare.agreement == pair.point.agreement
-    assert pair.point.agreement.mask_iou >= 0.97
+    assert pair.point.agreement.mask_iou >= (0.9 if precision == "uint8" else 0.97)
 
 
 def test_a_pair_that_differs_from_the_model_is_refused(small_model, monkeypatch):

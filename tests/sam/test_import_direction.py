@@ -13,7 +13,7 @@ ROOT = Path(sam.__file__).parent
 FOREIGN = {"demo", "fastapi", "gradio", "onnx", "onnxruntime", "starlette", "transformers", "uvicorn"}
 LAYERS = (
     ("config",),
-    ("layers", "masks", "transforms"),
+    ("layers", "masks", "transforms", "hugging_face"),
     ("image_encoder",),
     ("tiny", "tiny_vit", "prompt_encoder", "transformer", "mask_decoder"),
     ("model",),
