@@ -27,6 +27,11 @@ class Candidate:
     def bytes(self) -> int:
         return sum(map(len, self.files.values()))
 
+    @property
+    def answering(self) -> bytes:
+        """The graph that answers prompts: the official `decoder`, or the `point` of a pair."""
+        return self.files.get("point") or self.files["decoder"]
+
 
 @dataclass(frozen=True)
 class Prompt:

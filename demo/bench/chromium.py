@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 PATIENCE_MS = 240_000
 GRID = 256
+LOG_MS = 1000  # the console's lines come behind the call that writes them
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM_FLAGS = (
     "--no-sandbox",
@@ -81,8 +82,8 @@ class BenchPage:
         self._server = server
         self._page = browser.new_page()
         self._page.set_default_timeout(PATIENCE_MS)
-        self.log: list[str] = []
-        self._page.on("console", lambda message: self.log.append(message.text))
+        self._log: list[str] = []
+        self._page.on("console", lambda message: self._log.append(message.text))
         with self._page.expect_worker() as started:
             self._page.goto(server.page)
         self._worker = started.value
@@ -112,6 +113,13 @@ class BenchPage:
         logits = np.frombuffer(base64.b64decode(answer["logits"]), np.float32).reshape(-1, GRID, GRID)
         return logits, np.array(answer["iou"], np.float32)
 
+    def end_profile(self, name: str) -> list[str]:
+        """End the profiles of a decoder's sessions; JSON, in the order in which the sessions were opened."""
+        before = len(self._log)
+        self._call("profile", name)
+        self._page.wait_for_timeout(LOG_MS)
+        return split_log(self._log[before:])
+
     def take_gpu_work(self) -> dict[str, int]:
         """Dispatches and bytes read back on WebGPU since the last call."""
         return self._call("takeGpuWork")
@@ -131,3 +139,14 @@ class BenchPage:
 
 def _as_json(prompt: Prompt) -> dict[str, list[float]]:
     return {"coords": prompt.coords.ravel().tolist(), "labels": prompt.labels.tolist()}
+
+
+def split_log(lines: Sequence[str]) -> list[str]:
+    """The JSON texts among a console's lines: the runtime prints each profile from "[" to "]"."""
+    texts: list[list[str]] = []
+    for line in lines:
+        if line == "[":
+            texts.append([])
+        if texts and (line in ("[", "]") or line.startswith("{")):
+            texts[-1].append(line)
+    return ["".join(text) for text in texts]

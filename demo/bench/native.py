@@ -19,8 +19,14 @@ class NativeDecoder:
     """One candidate whose files are ONNX graphs: the official `decoder`, or the pair of `prepare` and `point`."""
 
     def __init__(self, candidate: Candidate, threads: int = 1, *, profile: str | None = None) -> None:
-        self._sessions = {role: _session(data, threads, profile) for role, data in candidate.files.items()}
+        self._sessions = {role: open_session(data, threads, profile) for role, data in candidate.files.items()}
+        self._answering = self._sessions.get("point") or self._sessions["decoder"]
         self._picture: Arrays = {}
+
+    @property
+    def input_names(self) -> list[str]:
+        """Of the graph that answers prompts."""
+        return [value.name for value in self._answering.get_inputs()]
 
     @property
     def sessions(self) -> dict[str, onnxruntime.InferenceSession]:
@@ -31,9 +37,8 @@ class NativeDecoder:
         self._picture = prepared(self._sessions, embedding, picture_hw)
 
     def point(self, prompt: Prompt) -> Arrays:
-        session = self._sessions.get("point") or self._sessions["decoder"]
-        names = [value.name for value in session.get_outputs()]
-        return dict(zip(names, session.run(names, self._picture | point_inputs(prompt)), strict=True))
+        names = [value.name for value in self._answering.get_outputs()]
+        return dict(zip(names, self._answering.run(names, self._picture | point_inputs(prompt)), strict=True))
 
     def logits(self, prompt: Prompt) -> np.ndarray:
         """Low-resolution logits (M, 256, 256)."""
@@ -80,7 +85,7 @@ def timed(run: Callable[[], object], runs: int = 1) -> Sample:
     return Sample(1000 * (time.perf_counter() - wall) / runs, 1000 * (time.process_time() - cpu) / runs)
 
 
-def _session(data: bytes, threads: int, profile: str | None) -> onnxruntime.InferenceSession:
+def open_session(data: bytes, threads: int = 1, profile: str | None = None) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads
