@@ -280,8 +280,8 @@ def infer_config(state: State, *, decoder_heads: int | None = None) -> SAMConfig
 
     No shape tells the decoder's heads: `decoder_heads`, or those of the published models, or of our narrow decoders.
     """
-    decoder = _infer_decoder(state)
-    return SAMConfig(_infer_encoder(state), replace(decoder, num_heads=decoder_heads or _usual_heads(decoder)))
+    encoder, decoder = _infer_encoder(state), _infer_decoder(state)
+    return SAMConfig(encoder, replace(decoder, num_heads=decoder_heads or _usual_heads(decoder)))
 
 
 def _usual_heads(decoder: DecoderConfig) -> int:

@@ -1,13 +1,18 @@
 """The same weights in `transformers.SamModel` give the same answers."""
 
+from dataclasses import replace
+
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 
-from sam import SAM, SAMConfig, load_sam
+from sam import SAM, SAMConfig, load_sam, save_sam
 from sam.checkpoint import infer_config
-from sam.config import VARIANTS, DecoderConfig, ViTConfig
-from sam.hugging_face import to_meta
+from sam.config import VARIANTS, DecoderConfig, TinyConfig, ViTConfig
+from sam.export import export_decoder
+from sam.hugging_face import from_meta, to_meta
+from sam.transforms import resize_image
 
 transformers = pytest.importorskip("transformers")
 
@@ -125,3 +130,86 @@ def test_broken_configuration_beside_the_weights_is_refused(folder, tmp_path):
     (tmp_path / "config.json").write_text("{}")
     assert load_sam(tmp_path).config.mask_decoder.num_heads == 8
     assert np.isfinite(load_sam(tmp_path).prompt_encoder.get_dense_pe().numpy()).all()
+
+
+# --- written for transformers ----------------------------------------------------------------------------------------
+
+
+def test_saved_model_is_read_back_by_transformers(random_model, config, picture, tmp_path):
+    model = random_model(config)
+    save_sam(model, tmp_path, "huggingface")
+    read, problems = transformers.SamModel.from_pretrained(tmp_path, output_loading_info=True)
+    assert not any(problems.values())
+    with torch.no_grad():
+        torch.testing.assert_close(
+            read.get_image_embeddings(picture), model.image_encoder(picture), atol=TOLERANCE, rtol=0
+        )
+        points, labels = torch.tensor([[[[50.0, 60.0]]]]), torch.tensor([[[1]]])
+        answer = read(picture, input_points=points, input_labels=labels)
+        logits, iou = model.decode(model.image_encoder(picture), (points[0], labels[0]))
+    torch.testing.assert_close(answer.pred_masks[0, 0], logits[0, 1:], atol=1e-4, rtol=0)
+    torch.testing.assert_close(answer.iou_scores[0, 0], iou[0, 1:], atol=1e-4, rtol=0)
+
+
+def test_saved_model_is_read_back_by_load_sam(random_model, config, tmp_path):
+    model = random_model(config)
+    save_sam(model, tmp_path, "huggingface")
+    again = load_sam(tmp_path)
+    assert (again.config, again.weights_hash()) == (model.config, model.weights_hash())
+
+
+def test_saved_processor_prepares_pictures_as_the_model_does(random_model, config, photo, tmp_path):
+    model = random_model(config)
+    save_sam(model, tmp_path, "huggingface")
+    given = transformers.SamImageProcessorPil.from_pretrained(tmp_path)(photo, return_tensors="pt")
+    frame = model.frame(photo.shape[:2])
+    ours = model.preprocess(torch.from_numpy(resize_image(photo, frame)).permute(2, 0, 1)[None].float())
+    assert tuple(given["reshaped_input_sizes"][0].tolist()) == frame.resized_hw
+    torch.testing.assert_close(given["pixel_values"], ours, atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("heads", [(3, 3), (4, 2)])
+def test_every_name_goes_to_hugging_face_and_back(random_model, config, heads):
+    iou_depth, multimask = heads
+    decoder = replace(config.mask_decoder, iou_head_depth=iou_depth, num_multimask_outputs=multimask)
+    state = random_model(replace(config, mask_decoder=decoder)).state_dict()
+    again = to_meta(from_meta(state))
+    assert again.keys() == state.keys()
+    assert all(torch.equal(again[name], state[name]) for name in state)
+
+
+def test_transformers_js_contract_is_the_one_that_transformers_itself_keeps(ours, theirs, picture):
+    """Several prompts of different lengths: -10 fills the shorter."""
+    points = torch.tensor([[[[50.0, 60.0], [0.0, 0.0]], [[100.0, 20.0], [40.0, 200.0]]]])
+    labels = torch.tensor([[[1, -10], [1, 0]]])
+    embedding = torch.randn(ours.config.embedding_shape, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        expected = theirs(image_embeddings=embedding, input_points=points, input_labels=labels)
+    session = onnxruntime.InferenceSession(export_decoder(ours, "transformers-js").bytes)
+    feeds = {
+        "input_points": points.numpy(),
+        "input_labels": labels.numpy(),
+        "image_embeddings": embedding.numpy(),
+        "image_positional_embeddings": ours.prompt_encoder.get_dense_pe().numpy(),
+    }
+    iou_scores, pred_masks = session.run(["iou_scores", "pred_masks"], feeds)
+    np.testing.assert_allclose(pred_masks, expected.pred_masks, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(iou_scores, expected.iou_scores, rtol=0, atol=1e-4)
+
+
+NARROW = SAMConfig(
+    ViTConfig(64, 16, 16, 1, 2, out_chans=32, global_attn_indexes=()), DecoderConfig(width=16, num_heads=2)
+)
+OWN = SAMConfig(TinyConfig(img_size=128, widths=(8, 16, 16, 32), depths=(1, 1, 1, 1), num_heads=4))
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"), [(NARROW, "32 channels; that of custom has 16"), (OWN, "encoder like that of custom")]
+)
+@pytest.mark.parametrize("layout", ["huggingface", "meta"])
+def test_a_model_that_a_layout_cannot_express_is_refused_and_leaves_nothing(
+    random_model, config, reason, layout, tmp_path
+):
+    with pytest.raises(ValueError, match=reason):
+        save_sam(random_model(config), tmp_path / "saved", layout)
+    assert not list(tmp_path.iterdir())
