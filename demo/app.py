@@ -26,7 +26,7 @@ from demo.schemas import (
     Decoder,
     DecoderReply,
     Event,
-    GraphReply,
+    FileReply,
     HealthReply,
     ImageReply,
     Limits,
@@ -85,13 +85,13 @@ def _add_model_routes(app: FastAPI, service: Service) -> None:
             limits=Limits(max_bytes=service.limits.max_bytes, max_pixels=service.limits.max_pixels),
         )
 
-    @app.get("/api/decoders/{sha256}.onnx")
-    async def decoder_graph(request: Request, sha256: Hash) -> Response:
-        graphs = (graph for decoder in await service.decoders() for graph in decoder.files.values())
-        for graph in graphs:
-            if graph.sha256 == sha256:
-                coding = _coding(request, graph.packed)
-                body, etag = graph.packed.get(coding, graph.data), f"{sha256}-{coding}"
+    @app.get("/api/decoders/{sha256}")
+    async def decoder_file(request: Request, sha256: Hash) -> Response:
+        files = (file for decoder in await service.decoders() for file in decoder.files.values())
+        for file in files:
+            if file.sha256 == sha256:
+                coding = _coding(request, file.packed)
+                body, etag = file.packed.get(coding, file.data), f"{sha256}-{coding}"
                 return _immutable(request, body, etag=etag, media_type="application/octet-stream", coding=coding)
         raise UnknownDecoder("the page and the server are of different ages; reload the page", sha256=sha256)
 
@@ -142,8 +142,8 @@ def _add_page(app: FastAPI, static: Path) -> None:
 
 def _describe_decoder(decoder: Decoder) -> DecoderReply:
     files = {
-        role: GraphReply(url=f"/api/decoders/{graph.sha256}.onnx", sha256=graph.sha256, bytes=len(graph.data))
-        for role, graph in decoder.files.items()
+        role: FileReply(url=f"/api/decoders/{file.sha256}", sha256=file.sha256, bytes=len(file.data))
+        for role, file in decoder.files.items()
     }
     return DecoderReply(
         precision=decoder.precision,

@@ -82,8 +82,8 @@ class Limits(BaseModel):
     max_pixels: int
 
 
-class GraphReply(BaseModel):
-    """One graph of a decoder."""
+class FileReply(BaseModel):
+    """One file of a decoder."""
 
     url: str
     sha256: Sha256
@@ -91,12 +91,12 @@ class GraphReply(BaseModel):
 
 
 class DecoderReply(BaseModel):
-    """A decoder as listed in `ModelReply`: its graphs by the roles that its contract gives them."""
+    """A decoder as listed in `ModelReply`: its files by the roles that its contract gives them."""
 
     precision: str
     contract: str
     contract_version: int
-    files: dict[str, GraphReply]
+    files: dict[str, FileReply]
 
 
 class ModelReply(BaseModel):
@@ -152,8 +152,8 @@ class Event:
 
 
 @dataclass(frozen=True)
-class GraphFile:
-    """An ONNX graph as it is, and as it travels."""
+class DecoderFile:
+    """An ONNX graph, or the kernel's weights, as it is and as it travels."""
 
     sha256: str
     data: bytes = field(repr=False)
@@ -162,12 +162,12 @@ class GraphFile:
 
 @dataclass(frozen=True)
 class Decoder:
-    """The graphs of one decoder by role, with what the page must know before it loads them."""
+    """The files of one decoder by role, with what the page must know before it loads them."""
 
     precision: str
     contract: str
     contract_version: int
-    files: Mapping[str, GraphFile]
+    files: Mapping[str, DecoderFile]
 
 
 @dataclass(frozen=True)

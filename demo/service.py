@@ -30,7 +30,7 @@ from demo.problems import BrokenPicture, EncodeFailed, OtherWeights, Problem, Un
 from demo.schemas import (
     Decoder,
     Event,
-    GraphFile,
+    DecoderFile,
     HealthReply,
     ModelInfo,
     Picture,
@@ -42,6 +42,7 @@ from demo.settings import Settings
 from demo.wire import pack_embedding, pack_masks
 from sam import SAM, load_sam, predictor
 from sam.export import export_hover_pair
+from sam.hover import decoder_weights
 from sam.predictor import ImageEmbedding
 
 DECODER_PRECISIONS = ("int8", "fp16")
@@ -303,10 +304,11 @@ class DemoService:
         )
 
     def _export_decoders(self) -> list[Decoder]:
-        decoders = (self._export_decoder(precision) for precision in DECODER_PRECISIONS)
+        weights = decoder_weights(self.model)
+        decoders = (self._export_decoder(precision, weights) for precision in DECODER_PRECISIONS)
         return [decoder for decoder in decoders if decoder is not None]
 
-    def _export_decoder(self, precision: str) -> Decoder | None:
+    def _export_decoder(self, precision: str, kernel_weights: bytes) -> Decoder | None:
         try:
             pair = export_hover_pair(self.model, precision)
         except Exception:
@@ -314,14 +316,18 @@ class DemoService:
                 "the %s decoder could not be exported; the page falls back to the next one", precision
             )
             return None
-        graphs = {role.name: getattr(pair, role.name) for role in fields(pair)}
-        files = {role: GraphFile(each.sha256, each.bytes, compress_all(each.bytes)) for role, each in graphs.items()}
+        bodies = {role.name: getattr(pair, role.name).bytes for role in fields(pair)} | {"kernel": kernel_weights}
+        files = {role: _decoder_file(data) for role, data in bodies.items()}
         return Decoder(precision, DECODER_CONTRACT, int(pair.point.contract_version), files)
 
     def _require_weights(self, weights_hash: str) -> None:
         if weights_hash != self.model_info.weights_hash:
             detail = "the address names other weights than those that are loaded; reload the page"
             raise OtherWeights(detail, given=weights_hash, loaded=self.model_info.weights_hash)
+
+
+def _decoder_file(data: bytes) -> DecoderFile:
+    return DecoderFile(hashlib.sha256(data).hexdigest(), data, compress_all(data))
 
 
 def _device(name: str) -> torch.device:

@@ -41,12 +41,15 @@ the last product and its copy shrink). What is left: upscaling half, of which GE
 
 from __future__ import annotations
 
+import json
 import math
 
 import torch
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from .mask_decoder import MaskDecoder
+from .model import SAM
 from .prompt_encoder import PromptEncoder
 from .transformer import Attention, TwoWayAttentionBlock
 
@@ -141,6 +144,20 @@ class Point(nn.Module):
         hypernetworks = self.mask_decoder.output_hypernetworks_mlps
         weights = torch.cat([mlp(tokens[:, 1 + index]) for index, mlp in enumerate(hypernetworks)])
         return in_place(weights @ pixels.T, self.prompt_encoder.image_embedding_size)
+
+
+def decoder_weights(model: SAM, dtype: torch.dtype = torch.float16) -> bytes:
+    """The weights of `model` that decode, as safetensors under Meta's names, with the configuration as metadata.
+
+    The page's kernel reads them (`static/js/point-kernel.js`), which computes `Point` in WebAssembly without a graph.
+    """
+    parts = {"prompt_encoder": model.prompt_encoder, "mask_decoder": model.mask_decoder}
+    tensors = {
+        f"{part}.{name}": tensor.detach().to("cpu", dtype).contiguous()
+        for part, module in parts.items()
+        for name, tensor in module.state_dict().items()
+    }
+    return save(tensors, {"config": json.dumps(model.config.to_dict()), "weights_hash": model.weights_hash()})
 
 
 # --- attention -------------------------------------------------------------------------------------------------------

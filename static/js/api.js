@@ -5,7 +5,7 @@
 import { toBase64, toHalves } from './protocol.js';
 
 /** @typedef {{url: string, sha256: string, bytes: number}} DecoderFile */
-/** @typedef {Record<'prepare' | 'prepare_with_mask' | 'point', DecoderFile>} DecoderFiles a decoder's graphs by role */
+/** @typedef {Record<'prepare' | 'prepare_with_mask' | 'point' | 'kernel', DecoderFile>} DecoderFiles three graphs, and the kernel's weights */
 /** @typedef {{precision: string, contract: string, contract_version: number, files: DecoderFiles}} DecoderInfo */
 
 /**

@@ -13,7 +13,16 @@
 /** @typedef {import('onnxruntime-web').InferenceSession.SessionOptions} SessionOptions */
 /** @typedef {import('onnxruntime-web').Tensor} OrtTensor */
 /** @typedef {{logits: Float32Array<ArrayBuffer>, iou: Float32Array<ArrayBuffer>}} Answer */
-/** @typedef {{prepare: Session, point: Session, prepareWithMask: () => Promise<Session>}} HoverSessions the last on demand */
+/** @typedef {{prepare: Session, prepareWithMask: () => Promise<Session>, point: PointDecoder}} HoverParts the second on demand */
+
+/**
+ * What answers prompts on a prepared picture: the `point` graph, or the kernel that computes the same.
+ * @typedef {object} PointDecoder
+ * @property {string} name for people
+ * @property {readonly string[]} needs names of the prepared tensors that it reads
+ * @property {(prepared: Record<string, OrtTensor>) => void} hold the picture to answer for, until the next
+ * @property {(coords: Float32Array, labels: Float32Array) => Promise<Answer>} point
+ */
 
 /**
  * @typedef {object} HoverGraph
@@ -42,49 +51,70 @@ export function sessionOptions(provider, prepares) {
 
 /**
  * @param {Ort} ort
- * @param {HoverSessions} sessions
+ * @param {HoverParts} parts
  * @returns {HoverGraph}
  */
-export function createHoverGraph(ort, sessions) {
-  requireNames('output', sessions.point.outputNames, OUTPUTS);
-  const needed = sessions.point.inputNames.filter((name) => !name.startsWith('point_'));
-  requireNames('prepared tensor', sessions.prepare.outputNames, needed);
+export function createHoverGraph(ort, { prepare, prepareWithMask, point }) {
+  requireNames('prepared tensor', prepare.outputNames, point.needs);
   /** @type {Record<string, OrtTensor>} */
   let prepared = {};
-
-  /** @param {Float32Array} values @param {number[]} shape */
-  const tensor = (values, shape) => new ort.Tensor('float32', values, shape);
 
   /**
    * @param {Session} session
    * @param {Record<string, OrtTensor>} inputs
    */
   async function prepareBy(session, inputs) {
-    const fresh = await session.run(inputs);
+    const fresh = await session.run(inputs, point.needs);
     for (const old of Object.values(prepared)) old.dispose();
     prepared = /** @type {Record<string, OrtTensor>} */ (fresh);
+    point.hold(prepared);
   }
 
   return {
-    prepare: (embedding) => prepareBy(sessions.prepare, { image_embeddings: tensor(embedding, EMBEDDING_SHAPE) }),
+    prepare: (embedding) => prepareBy(prepare, { image_embeddings: tensorOf(ort, embedding, EMBEDDING_SHAPE) }),
     async prepareWithMask(embedding, mask) {
       const inputs = {
-        image_embeddings: tensor(embedding, EMBEDDING_SHAPE),
-        mask_input: tensor(mask, [1, 1, GRID, GRID]),
+        image_embeddings: tensorOf(ort, embedding, EMBEDDING_SHAPE),
+        mask_input: tensorOf(ort, mask, [1, 1, GRID, GRID]),
       };
-      await prepareBy(await sessions.prepareWithMask(), inputs);
+      await prepareBy(await prepareWithMask(), inputs);
+    },
+    point: point.point,
+  };
+}
+
+/**
+ * @param {Ort} ort
+ * @param {Session} session of the `point` graph
+ * @returns {PointDecoder}
+ */
+export function createPointGraph(ort, session) {
+  requireNames('output', session.outputNames, OUTPUTS);
+  const needs = session.inputNames.filter((name) => !name.startsWith('point_'));
+  /** @type {Record<string, OrtTensor> | null} */
+  let picture = null;
+
+  return {
+    name: 'ONNX Runtime',
+    needs,
+    hold(prepared) {
+      picture = Object.fromEntries(needs.map((name) => [name, prepared[name]]));
     },
     async point(coords, labels) {
-      requireNames('prepared tensor', Object.keys(prepared), needed);
-      const picture = Object.fromEntries(needed.map((name) => [name, prepared[name]]));
+      if (!picture) throw new Error('The decoder was asked before it got a picture.');
       const prompt = {
-        point_coords: tensor(coords, [1, labels.length, 2]),
-        point_labels: tensor(labels, [1, labels.length]),
+        point_coords: tensorOf(ort, coords, [1, labels.length, 2]),
+        point_labels: tensorOf(ort, labels, [1, labels.length]),
       };
-      const answer = await sessions.point.run({ ...picture, ...prompt }, OUTPUTS);
+      const answer = await session.run({ ...picture, ...prompt }, OUTPUTS);
       return { logits: copyOf(answer.low_res_logits), iou: copyOf(answer.iou_predictions) };
     },
   };
+}
+
+/** @param {Ort} ort @param {Float32Array} values @param {number[]} shape */
+function tensorOf(ort, values, shape) {
+  return new ort.Tensor('float32', values, shape);
 }
 
 /**

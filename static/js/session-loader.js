@@ -2,8 +2,8 @@
 /**
  * From addresses to a graph that answers: downloads, sessions, a first run, and how long each took.
  *
- * The runtime's module and both graphs download side by side. The small `prepare` graph opens first: that makes ONNX
- * Runtime fetch and compile its wasm while the large `point` graph is still on its way.
+ * The runtime's module, the small `prepare` graph and what answers prompts download side by side. In wasm that is the
+ * kernel with its weights; on WebGPU, and wherever the kernel fails, it is the `point` graph.
  */
 
 /** @import { DecoderFile, DecoderFiles, OnShare } from './api.js' */
@@ -11,11 +11,13 @@
 /** @import { RuntimeFiles } from './runtime.js' */
 /** @import { Tier } from './tiers.js' */
 import { readBody } from './api.js';
-import { createHoverGraph, sessionOptions } from './hover-graph.js';
+import { createHoverGraph, createPointGraph, sessionOptions } from './hover-graph.js';
+import { openPointKernel } from './kernel-loader.js';
 import { EMBEDDING_SHAPE } from './protocol.js';
 import { runtimeFor } from './runtime.js';
 
 /** @typedef {{tier: Tier, threads: number, suspending: boolean, files: DecoderFiles}} OpenOptions */
+/** @typedef {'kernel' | 'point'} Role of the file that answers prompts */
 /** @typedef {Record<'runtime_download' | 'decoder_download' | 'session_creation' | 'warm_up', number>} OpenTimings in ms */
 /** @typedef {{start: number, end: number}} Span on this worker's clock */
 
@@ -23,40 +25,62 @@ const START_TIMEOUT_MS = 60_000;
 
 /**
  * @param {OpenOptions} options
- * @param {OnShare} onShare of the two graphs' download
+ * @param {OnShare} onShare of the decoder's download
  * @returns {Promise<{graph: HoverGraph, timings: OpenTimings}>}
  */
-export async function openGraph({ tier, threads, suspending, files }, onShare) {
-  const runtime = runtimeFor(tier, suspending);
-  const { prepare, point } = downloadBoth(files, onShare);
-  const ort = await loadRuntime(runtime, threads);
-  /** @param {Uint8Array} bytes @param {boolean} prepares */
-  const open = (bytes, prepares) => ort.InferenceSession.create(bytes, sessionOptions(runtime.provider, prepares));
+export async function openGraph(options, onShare) {
+  const { provider } = runtimeFor(options.tier, options.suspending);
+  if (provider !== 'wasm') return openWith('point', options, onShare);
+  try {
+    return await openWith('kernel', options, onShare);
+  } catch (error) {
+    console.warn('The kernel failed, the graph answers instead.', error);
+    return openWith('point', options, onShare);
+  }
+}
 
-  const first = await timed(open, await prepare, true);
-  const second = await timed(open, await point, false);
+/**
+ * @param {Role} role
+ * @param {OpenOptions} options
+ * @param {OnShare} onShare
+ */
+async function openWith(role, { tier, threads, suspending, files }, onShare) {
+  const runtime = runtimeFor(tier, suspending);
+  const bodies = downloadBoth(files, role, onShare);
+  const ort = await loadRuntime(runtime, threads);
+  /** @param {Uint8Array<ArrayBuffer>} bytes @param {boolean} prepares */
+  const open = (bytes, prepares) => ort.InferenceSession.create(bytes, sessionOptions(runtime.provider, prepares));
+  /** @param {Uint8Array<ArrayBuffer>} bytes */
+  const openPoint = async (bytes) =>
+    role === 'kernel' ? openPointKernel(bytes.buffer) : createPointGraph(ort, await open(bytes, false));
+
+  const first = await timed(open, await bodies.prepare, true);
+  const second = await timed(openPoint, await bodies.answering);
   const prepareWithMask = once(async () => open(await download(files.prepare_with_mask), true));
   const graph = createHoverGraph(ort, { prepare: first.value, point: second.value, prepareWithMask });
   const trial = await timed(runOnce, graph);
-  return { graph, timings: timingsOf(runtime, files, [first, second], trial) };
+  return { graph, timings: timingsOf(runtime, [files.prepare, files[role]], [first, second], trial) };
 }
 
 /**
  * @param {DecoderFiles} files
+ * @param {Role} role
  * @param {OnShare} onShare
  */
-function downloadBoth({ prepare, point }, onShare) {
-  const loaded = { prepare: 0, point: 0 };
-  const total = prepare.bytes + point.bytes;
-  /** @param {keyof typeof loaded} role */
-  const count = (role) => (/** @type {number} */ bytes) => {
-    loaded[role] = bytes;
-    onShare(Math.min(1, (loaded.prepare + loaded.point) / total));
+function downloadBoth(files, role, onShare) {
+  const wanted = { prepare: files.prepare, answering: files[role] };
+  const loaded = { prepare: 0, answering: 0 };
+  const total = wanted.prepare.bytes + wanted.answering.bytes;
+  /** @param {keyof typeof loaded} part */
+  const start = (part) => {
+    const body = download(wanted[part], (bytes) => {
+      loaded[part] = bytes;
+      onShare(Math.min(1, (loaded.prepare + loaded.answering) / total));
+    });
+    body.catch(() => {}); // told when it is awaited; the runtime may fail before that
+    return body;
   };
-  const bodies = { prepare: download(prepare, count('prepare')), point: download(point, count('point')) };
-  bodies.point.catch(() => {}); // told when it is awaited; the runtime may fail before that
-  bodies.prepare.catch(() => {});
-  return bodies;
+  return { prepare: start('prepare'), answering: start('answering') };
 }
 
 /**
@@ -129,17 +153,17 @@ function once(make) {
 /**
  * The first session waits for the runtime's wasm, which is a download, not its creation.
  * @param {RuntimeFiles} runtime
- * @param {DecoderFiles} files
+ * @param {DecoderFile[]} decoder
  * @param {Span[]} sessions
  * @param {Span} trial
  * @returns {OpenTimings}
  */
-function timingsOf({ module, wasm }, { prepare, point }, sessions, trial) {
+function timingsOf({ module, wasm }, decoder, sessions, trial) {
   const runtime = transferOf([module, wasm]);
   const creations = sessions.map(({ start, end }) => end - Math.min(end, Math.max(start, runtime.end)));
   return {
     runtime_download: lengthOf(runtime),
-    decoder_download: lengthOf(transferOf([prepare.url, point.url])),
+    decoder_download: lengthOf(transferOf(decoder.map(({ url }) => url))),
     session_creation: creations.reduce((sum, length) => sum + length),
     warm_up: lengthOf(trial),
   };

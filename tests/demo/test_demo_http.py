@@ -376,7 +376,7 @@ def test_a_graph_travels_packed_as_the_client_wants_it(browser):
 
 
 def test_a_decoder_with_another_hash_is_404(browser):
-    refused(browser.get(f"/api/decoders/{'0' * 64}.onnx"), 404, "unknown-decoder")
+    refused(browser.get(f"/api/decoders/{'0' * 64}"), 404, "unknown-decoder")
 
 
 def test_a_decoder_that_cannot_be_exported_is_left_out(service, monkeypatch):

@@ -14,8 +14,8 @@ import { fitFrame, settled } from './helpers.mjs';
 /** @import { Tier } from '../../static/js/tiers.js' */
 
 const DECODED = { logits: new Float32Array(4), iou: new Float32Array(4) };
-const FILE = { sha256: 'aa', url: '/api/decoders/aa.onnx', bytes: 1 };
-const FILES = { prepare: FILE, prepare_with_mask: FILE, point: FILE };
+const FILE = { sha256: 'aa', url: '/api/decoders/aa', bytes: 1 };
+const FILES = { prepare: FILE, prepare_with_mask: FILE, point: FILE, kernel: FILE };
 const DECODER = { precision: 'int8', contract: 'hover', contract_version: 2, files: FILES };
 const TIMINGS = { runtime_download: 1, decoder_download: 1, session_creation: 1, warm_up: 10 };
 

@@ -1,7 +1,7 @@
 // @ts-check
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createHoverGraph, sessionOptions } from '../../static/js/hover-graph.js';
+import { createHoverGraph, createPointGraph, sessionOptions } from '../../static/js/hover-graph.js';
 
 const EMBEDDING = new Float32Array(1);
 const ANSWER = { low_res_logits: Float32Array.of(1), iou_predictions: Float32Array.of(2) };
@@ -41,9 +41,12 @@ function fakePair(needed = ['cells', 'keys']) {
   const prepare = fakeSession(['image_embeddings'], tensors);
   const masked = fakeSession(['image_embeddings', 'mask_input'], tensors);
   const point = fakeSession(['point_coords', 'point_labels', ...needed], ANSWER);
-  const sessions = /** @type {any} */ ({ prepare, point, prepareWithMask: async () => masked });
   const ort = /** @type {any} */ ({ Tensor: FakeTensor });
-  return { prepare, masked, point, open: () => createHoverGraph(ort, sessions) };
+  const open = () => {
+    const parts = { prepare, prepareWithMask: async () => masked, point: createPointGraph(ort, /** @type {any} */ (point)) };
+    return createHoverGraph(ort, /** @type {any} */ (parts));
+  };
+  return { prepare, masked, point, open };
 }
 
 test('prepared tensors reach the point graph by name, as they are', async () => {
@@ -90,5 +93,5 @@ test('graphs that do not fit each other are refused by the tensor\'s name', () =
 });
 
 test('a point before its picture is refused', async () => {
-  await assert.rejects(fakePair().open().point(new Float32Array(4), new Float32Array(2)), /cells, keys; it has none/);
+  await assert.rejects(fakePair().open().point(new Float32Array(4), new Float32Array(2)), /before it got a picture/);
 });

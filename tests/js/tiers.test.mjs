@@ -11,7 +11,7 @@ const FULL = { gpu: 'hardware', wasm: true, isolated: true, cores: 8, suspending
 /** @param {string} precision */
 function decoder(precision, contract = 'hover', contract_version = 2) {
   const file = { sha256: precision, url: `/${precision}`, bytes: 1 };
-  return { precision, contract, contract_version, files: { prepare: file, prepare_with_mask: file, point: file } };
+  return { precision, contract, contract_version, files: { prepare: file, prepare_with_mask: file, point: file, kernel: file } };
 }
 
 test('a device with everything may use every tier', () => {

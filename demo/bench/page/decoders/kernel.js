@@ -1,0 +1,15 @@
+// @ts-check
+/** The real page's own decoder in wasm: the hover contract's `prepare` graph, and the kernel instead of `point`. */
+
+/** @import { Decoder, Parts } from '../bench.worker.js' */
+import { createHoverGraph } from '../../../../static/js/hover-graph.js';
+import { openPointKernel } from '../../../../static/js/kernel-loader.js';
+
+/**
+ * @param {Parts} parts
+ * @returns {Promise<Decoder>}
+ */
+export async function open({ ort, session, file }) {
+  const [prepare, point] = [await session('prepare'), await openPointKernel((await file('kernel')).buffer)];
+  return createHoverGraph(ort, { prepare, point, prepareWithMask: () => session('prepare_with_mask') });
+}
