@@ -1,8 +1,8 @@
 // @ts-check
 /** The same look as gl.js on a 2D canvas, for browsers without WebGL2. */
 
-/** @import { Look, Painter, Scene } from './renderer.js' */
-/** @import { Frame, Size } from './geometry.js' */
+/** @import { AnyCanvas, Look, Painter, Scene } from './painter.js' */
+/** @import { Frame } from './geometry.js' */
 import { clamp } from './geometry.js';
 import { sampleRows } from './masks.js';
 import { GRID } from './protocol.js';
@@ -10,16 +10,16 @@ import { GRID } from './protocol.js';
 const MAX_MASK_SIDE = 1280;
 
 /**
- * @param {HTMLCanvasElement} canvas
+ * @param {AnyCanvas} canvas
  * @returns {Painter}
  */
 export function createCanvasPainter(canvas) {
-  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d'));
+  const context = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext('2d'));
   /** @type {ImageBitmap | null} */
   let picture = null;
   /** @type {Float32Array | null} */
   let logits = null;
-  const layer = document.createElement('canvas');
+  const layer = new OffscreenCanvas(1, 1);
 
   return {
     kind: '2d',
@@ -56,15 +56,15 @@ export function createCanvasPainter(canvas) {
 
 /**
  * Draw fill, outline and dimming into the layer, antialiased by the logit's slope.
- * @param {HTMLCanvasElement} layer
+ * @param {OffscreenCanvas} layer
  * @param {Float32Array} logits
  * @param {Frame} frame
  * @param {Scene} scene
  */
 function shadeLayer(layer, logits, frame, { view, threshold, look, ratio }) {
   const scale = Math.min(1, MAX_MASK_SIDE / Math.max(view.width, view.height));
-  /** @type {Size} */
-  const size = { width: Math.max(1, Math.round(view.width * scale)), height: Math.max(1, Math.round(view.height * scale)) };
+  const [width, height] = [view.width, view.height].map((side) => Math.max(1, Math.round(side * scale)));
+  const size = { width, height };
   const image = new ImageData(size.width, size.height);
   let above = new Float32Array(0);
   sampleRows(logits, GRID, frame, size, (row, y) => {

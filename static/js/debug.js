@@ -7,13 +7,14 @@
  * back for it; `timings()` are the milliseconds of the cold start's parts (see timings.js).
  */
 
+/** @import { Renderer } from './renderer.js' */
 /** @import { State, Store } from './store.js' */
 /** @import { Timings } from './timings.js' */
 import { committedPrompts, isKept, pictureSize, pictureView, quantile } from './store.js';
 
 /**
  * @param {Store<State>} store
- * @param {{renderer: string, stage: Element, timings: Timings}} parts
+ * @param {{renderer: Renderer, stage: Element, timings: Timings}} parts
  */
 export function exposeDebug(store, { renderer, stage, timings }) {
   const samDebug = Object.freeze({
@@ -22,7 +23,8 @@ export function exposeDebug(store, { renderer, stage, timings }) {
       const { mask } = store.get();
       if (!mask) return null;
       const { logits, iou, index, question } = mask;
-      return structuredClone({ logits: logits.slice(), iou, index, prompts: question.prompts, feedback: question.feedback?.slice() ?? null });
+      const { prompts, feedback } = question;
+      return structuredClone({ logits: logits.slice(), iou, index, prompts, feedback: feedback?.slice() ?? null });
     },
     timings: timings.all,
   });
@@ -31,7 +33,7 @@ export function exposeDebug(store, { renderer, stage, timings }) {
 
 /**
  * @param {State} state
- * @param {string} renderer
+ * @param {Renderer} renderer
  * @param {Element} stage
  */
 function snapshot(state, renderer, stage) {
@@ -41,7 +43,8 @@ function snapshot(state, renderer, stage) {
   return structuredClone({
     service: state.service,
     decoder: state.decoder,
-    renderer,
+    renderer: renderer.kind(),
+    painting: renderer.isBusy(),
     picture: picture && {
       id: picture.record?.id ?? null,
       name: picture.name,

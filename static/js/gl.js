@@ -1,7 +1,7 @@
 // @ts-check
 /** The picture and its mask through WebGL2: the shader upsamples, thresholds and outlines the logits. */
 
-/** @import { Painter, Scene } from './renderer.js' */
+/** @import { AnyCanvas, Painter, Scene } from './painter.js' */
 import { GRID } from './protocol.js';
 
 const VERTEX = `#version 300 es
@@ -74,11 +74,12 @@ void main() {
 }`;
 
 /**
- * @param {HTMLCanvasElement} canvas
+ * @param {AnyCanvas} canvas
  * @returns {Painter | null} null where WebGL2 is missing
  */
 export function createGlPainter(canvas) {
-  const gl = canvas.getContext('webgl2', { alpha: true, antialias: false, premultipliedAlpha: true });
+  const options = { alpha: true, antialias: false, premultipliedAlpha: true };
+  const gl = /** @type {WebGL2RenderingContext | null} */ (canvas.getContext('webgl2', options));
   if (!gl) return null;
   let resources = createResources(gl);
   let mipmapped = false;
@@ -134,7 +135,7 @@ function createResources(gl) {
 /**
  * @param {WebGL2RenderingContext} gl
  * @param {Resources} resources
- * @param {HTMLCanvasElement} canvas
+ * @param {AnyCanvas} canvas
  * @param {Scene} scene in device pixels
  */
 function setUniforms(gl, { uniforms }, canvas, { view, region, threshold, look, ratio }) {
@@ -190,9 +191,8 @@ function createTexture(gl, minFilter, magFilter) {
 function shrinkTo(limit, bitmap) {
   const scale = Math.min(1, limit / Math.max(bitmap.width, bitmap.height));
   if (scale === 1) return bitmap;
-  const canvas = document.createElement('canvas');
-  canvas.width = Math.max(1, Math.floor(bitmap.width * scale));
-  canvas.height = Math.max(1, Math.floor(bitmap.height * scale));
+  const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.floor(side * scale)));
+  const canvas = new OffscreenCanvas(width, height);
   canvas.getContext('2d')?.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
   return canvas;
 }

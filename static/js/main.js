@@ -63,7 +63,7 @@ acceptPastes(document, actions.openPicture);
 new ResizeObserver(([{ contentRect: { width, height } }]) => actions.resizeStage({ width, height })).observe(stage);
 
 timeOpening(store, timings);
-exposeDebug(store, { renderer: renderer.kind, stage, timings });
+exposeDebug(store, { renderer, stage, timings });
 actions.start();
 
 /**

@@ -1,35 +1,15 @@
 // @ts-check
-/** Draws the stage: at most once per animation frame, and only when something changed. */
+/** What the stage should look like: at most once per animation frame, and only when something changed. */
 
-/** @import { Frame, Size, View } from './geometry.js' */
+/** @import { View } from './geometry.js' */
+/** @import { Scene } from './painter.js' */
 /** @import { State } from './store.js' */
-import { createCanvasPainter } from './canvas2d.js';
+import { createEasel } from './easel.js';
 import { gridRegion } from './geometry.js';
-import { createGlPainter } from './gl.js';
 import { GRID } from './protocol.js';
 import { isKept, pictureFrame, pictureView } from './store.js';
 
-/**
- * How the mask is drawn; the shares run from 0 to 1 and move smoothly.
- * @typedef {object} Look
- * @property {number} mask opacity of the whole mask
- * @property {number} kept how far the surroundings step back
- * @property {number} awake 0 while the picture is being encoded
- * @property {number} line outline in CSS pixels
- * @property {number} corner radius in CSS pixels
- * @property {readonly number[]} tint red, green, blue from 0 to 1
- */
-
-/** @typedef {{view: View, region: Size, frame: Frame | null, threshold: number, look: Look, ratio: number}} Scene view in device pixels */
-
-/**
- * @typedef {object} Painter
- * @property {'webgl2' | '2d'} kind
- * @property {() => void} restore after a lost context came back
- * @property {(bitmap: ImageBitmap) => void} setPicture
- * @property {(logits: Float32Array) => void} setLogits
- * @property {(scene: Scene) => void} paint
- */
+/** @typedef {ReturnType<typeof createRenderer>} Renderer */
 
 const EASE_MS = 90;
 const LINE = 1.5;
@@ -43,7 +23,7 @@ const WHOLE_GRID = { width: GRID, height: GRID };
  * @param {{force2d: boolean, still: boolean, tint: readonly number[]}} options `still` turns transitions off
  */
 export function createRenderer(canvas, { force2d, still, tint }) {
-  const painter = (force2d ? null : createGlPainter(canvas)) ?? createCanvasPainter(canvas);
+  const easel = createEasel(canvas, { force2d, onPainted: () => canvas.classList.toggle('drawn', shows) });
   const shares = { mask: 0, kept: 0, awake: 0 };
   /** @type {State | null} */
   let state = null;
@@ -51,23 +31,9 @@ export function createRenderer(canvas, { force2d, still, tint }) {
   let shownBitmap = null;
   /** @type {Float32Array | null} */
   let shownLogits = null;
+  let shows = false;
   let pending = 0;
   let lastTime = 0;
-
-  canvas.addEventListener('webglcontextlost', onLost);
-  canvas.addEventListener('webglcontextrestored', onRestored);
-
-  /** @param {Event} event */
-  function onLost(event) {
-    event.preventDefault();
-  }
-
-  function onRestored() {
-    painter.restore();
-    shownBitmap = null;
-    shownLogits = null;
-    schedule();
-  }
 
   function schedule() {
     pending ||= requestAnimationFrame(draw);
@@ -77,13 +43,12 @@ export function createRenderer(canvas, { force2d, still, tint }) {
   function draw(time) {
     pending = 0;
     const view = state && pictureView(state);
+    shows = view !== null;
     if (!state || !view) return canvas.classList.remove('drawn');
     upload(state);
-    fitCanvas(state.stage);
     const moving = ease(targets(state), still ? Infinity : Math.min(time - lastTime, 50));
     lastTime = time;
-    painter.paint(sceneOf(state, view));
-    canvas.classList.add('drawn');
+    easel.show(sceneOf(state, view));
     if (moving) schedule();
   }
 
@@ -91,19 +56,13 @@ export function createRenderer(canvas, { force2d, still, tint }) {
   function upload({ picture, mask }) {
     if (picture?.bitmap && picture.bitmap !== shownBitmap) {
       shownBitmap = picture.bitmap;
-      painter.setPicture(picture.bitmap);
+      easel.setPicture(picture.bitmap);
       Object.assign(shares, { mask: 0, kept: 0, awake: 0 });
     }
     if (mask && mask.logits !== shownLogits) {
       shownLogits = mask.logits;
-      painter.setLogits(mask.logits);
+      easel.setLogits(mask.logits);
     }
-  }
-
-  /** @param {Size} stage */
-  function fitCanvas({ width, height }) {
-    const size = { width: Math.round(width * devicePixelRatio), height: Math.round(height * devicePixelRatio) };
-    if (canvas.width !== size.width || canvas.height !== size.height) Object.assign(canvas, size);
   }
 
   /**
@@ -130,7 +89,9 @@ export function createRenderer(canvas, { force2d, still, tint }) {
   function sceneOf(current, view) {
     const ratio = devicePixelRatio;
     const frame = pictureFrame(current);
+    const { width, height } = current.stage;
     return {
+      canvas: { width: Math.round(width * ratio), height: Math.round(height * ratio) },
       view: { x: view.x * ratio, y: view.y * ratio, width: view.width * ratio, height: view.height * ratio },
       region: frame ? gridRegion(frame, GRID) : WHOLE_GRID,
       frame,
@@ -141,17 +102,14 @@ export function createRenderer(canvas, { force2d, still, tint }) {
   }
 
   return {
-    kind: painter.kind,
+    kind: easel.kind,
+    /** Whether what was shown last is not on the canvas yet. */
+    isBusy: () => pending !== 0 || easel.isBusy(),
     /** @param {State} next */
     show(next) {
       const changed = !state || DRAWN.some((part) => state?.[part] !== next[part]);
       state = next;
       if (changed) schedule();
-    },
-    dispose() {
-      cancelAnimationFrame(pending);
-      canvas.removeEventListener('webglcontextlost', onLost);
-      canvas.removeEventListener('webglcontextrestored', onRestored);
     },
   };
 }

@@ -38,7 +38,7 @@ import { NO_PROMPTS, corrects, withBox, withClick } from './prompts.js';
  * @property {Blob} blob
  * @property {Phase} phase
  * @property {Size | null} size as the browser decodes it, until the server's record is there
- * @property {ImageBitmap | null} bitmap possibly smaller than the picture
+ * @property {ImageBitmap | null} bitmap possibly smaller than the picture; whoever draws it takes it away
  * @property {ImageRecord | null} record
  * @property {number | null} encodeSeconds
  */

@@ -32,13 +32,17 @@ export function createTimings() {
 export function timeOpening(store, { note }) {
   let chosen = 0;
   let sent = 0;
+  let uploaded = 0;
   watch(store, ({ decoder }) => decoder.status === 'ready', (ready) => ready && note('decoder_ready', now()));
   watch(store, ({ picture }) => picture?.phase.status ?? null, (status, { picture }) => {
     if (picture?.key !== 1) return;
     if (status === 'reading') chosen = now();
     if (status === 'uploading') sent = now();
-    if (status === 'encoding') note('upload', now() - sent);
-    if (status === 'ready') note('open_to_ready', now() - chosen);
+    if (status === 'encoding') note('upload', (uploaded = now()) - sent);
+    if (status === 'ready') {
+      note('embedding', now() - uploaded);
+      note('open_to_ready', now() - chosen);
+    }
   });
   watch(store, ({ mask }) => mask !== null, (some) => some && note('open_to_first_mask', now() - chosen));
 }

@@ -146,6 +146,7 @@ class SamPage:
 
     def screenshot(self) -> np.ndarray:
         """What is drawn, (H, W, 3) float in device pixels."""
+        self.wait_for("the canvas", lambda state: not state["painting"])
         self.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
         return np.asarray(Image.open(io.BytesIO(self.page.screenshot())).convert("RGB"), dtype=np.float64)
 

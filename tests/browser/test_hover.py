@@ -1,12 +1,15 @@
 """The mask under the mouse, on photographs: the page's answer, and its pixels, against PyTorch's."""
 
 import json
+from dataclasses import fields
+from functools import partial
 
 import numpy as np
 import pytest
 from browser_pictures import drawn_mask, expected_in_view, in_view, overlap
+from playwright.sync_api import Route
 
-from sam.export import export_decoder
+from sam.export import HoverPair, export_hover_pair
 
 pytestmark = pytest.mark.browser
 
@@ -31,7 +34,7 @@ def test_mask_under_the_mouse_is_pytorchs(sam_page, oracle, photographs, name):
 def test_fp32_decoder_in_the_browser_is_pytorchs(sam_page, oracle, photographs):
     """The same page and runtime with nothing rounded: an fp32 graph and fp32 embeddings in place of the shipped."""
     picture = photographs["chelsea"]
-    _serve_fp32(sam_page.page, export_decoder(oracle.model, contract="hover", precision="fp32"))
+    _serve_fp32(sam_page.page, export_hover_pair(oracle.model, "fp32"))
     assert sam_page.open()["decoder"]["precision"] == "fp32"
     sam_page.open_gallery(picture)
     for point in POINTS["chelsea"]:
@@ -70,14 +73,17 @@ def test_mask_goes_when_the_mouse_leaves(sam_page, photographs):
     np.testing.assert_array_equal(in_view(sam_page.screenshot(), view), bare)
 
 
-def _serve_fp32(page, graph) -> None:
+def _serve_fp32(page, pair: HoverPair) -> None:
     """Answer in the server's place where it names or sends a decoder; ask it for embeddings in fp32."""
+    graphs = {role.name: getattr(pair, role.name) for role in fields(pair)}
+    files = {
+        role: {"url": f"/api/decoders/{graph.sha256}.onnx", "sha256": graph.sha256, "bytes": len(graph.bytes)}
+        for role, graph in graphs.items()
+    }
 
     def describe(route):
         reply = route.fetch().json()
-        url = f"/api/decoders/{graph.sha256}.onnx"
-        only = {"precision": "fp32", "sha256": graph.sha256, "url": url, "bytes": len(graph.bytes)}
-        reply["decoders"] = [reply["decoders"][0] | only]
+        reply["decoders"] = [reply["decoders"][0] | {"precision": "fp32", "files": files}]
         route.fulfill(json=reply)
 
     def accept(route):
@@ -86,4 +92,9 @@ def _serve_fp32(page, graph) -> None:
 
     page.route("**/api/model", describe)
     page.route("**/api/images", accept)
-    page.route(f"**/api/decoders/{graph.sha256}.onnx", lambda route: route.fulfill(body=graph.bytes))
+    for role, graph in graphs.items():
+        page.route(f"**{files[role]['url']}", partial(_send, graph.bytes))
+
+
+def _send(body: bytes, route: Route) -> None:
+    route.fulfill(body=body)

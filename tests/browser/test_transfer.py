@@ -1,0 +1,56 @@
+"""What a visit costs: bytes that come over the wire until the first mask, and on the next visit."""
+
+from collections import Counter
+
+import pytest
+from playwright.sync_api import BrowserContext, Request
+
+pytestmark = pytest.mark.browser
+
+MEGABYTE = 1_000_000
+FIRST_VISIT, NEXT_VISIT = 6 * MEGABYTE, 0.05 * MEGABYTE
+KINDS = {
+    "/static/vendor/": "runtime",
+    "/api/decoders/": "decoder",
+    "/api/embeddings/": "embedding",
+    "/static/gallery/": "pictures",
+}
+CAT = (130, 130)
+
+
+class Meter:
+    """Bytes of all answers in a context, headers included, by kind; what the cache answers weighs nothing."""
+
+    def __init__(self, context: BrowserContext) -> None:
+        self._finished: list[Request] = []
+        context.on("requestfinished", lambda request: self._finished.append(request))
+
+    def read(self) -> Counter[str]:
+        """What came since the last reading."""
+        finished, self._finished[:] = list(self._finished), []
+        bytes_by_kind: Counter[str] = Counter()
+        for request in finished:
+            sizes = request.sizes()
+            bytes_by_kind[_kind(request.url)] += sizes["responseBodySize"] + sizes["responseHeadersSize"]
+        return bytes_by_kind
+
+
+def test_first_visit_is_light_and_the_next_moves_next_to_nothing(context, sam_page, photographs, capsys):
+    meter = Meter(context)
+    visits = []
+    for _ in range(2):
+        sam_page.open(tier="wasm")
+        sam_page.open_gallery(photographs["chelsea"])
+        sam_page.hover(*CAT)
+        visits.append(meter.read())
+    with capsys.disabled():
+        for name, visit in zip(("first visit", "next visit"), visits, strict=True):
+            print(f"\n{name}:", ", ".join(f"{kind} {count:,} B" for kind, count in visit.most_common()))
+    first, following = ({kind: count for kind, count in visit.items() if kind != "pictures"} for visit in visits)
+    assert sum(first.values()) < FIRST_VISIT, first
+    assert sum(following.values()) < NEXT_VISIT, following
+    assert not following.get("runtime") and not following.get("decoder") and not following.get("embedding")
+
+
+def _kind(url: str) -> str:
+    return next((kind for part, kind in KINDS.items() if part in url), "page")
