@@ -9,8 +9,9 @@
  *     cells = s * (X A) + F O + c      X picture (n x C), A (C x C) fixed, s (n), F (n x m), O (m x C), c (C)
  *
  * Any projection W of the cells is then s * (X A W) + F (O W) + c W: X A W once per picture, O W for a few rows, and
- * per prompt only the product with F, m numbers a cell instead of C. After the first block m is heads * tokens, after
- * the second twice that and one for c. `sam/hover.py` has the graph's algebra; the names of the weights are Meta's.
+ * per prompt only the product with F, m numbers a cell instead of C. F holds what each cell takes from the tokens; its
+ * shares sum to 1 in every head, so the last token's follow from the others', and every block adds
+ * heads * (tokens - 1) + 1 columns. `sam/hover.py` has the graph's algebra; the names of the weights are Meta's.
  */
 
 /** @import { TensorFile } from './protocol.js' */
@@ -153,7 +154,7 @@ export function createPointKernel({ exports }, { metadata, tensors }) {
     return {
       self: attention(`${at}.self_attn`),
       look: { q: linear(`${look}.q_proj`), out: linear(`${look}.out_proj`) },
-      absorb: { k: linear(`${absorb}.k_proj`), v: linear(`${absorb}.v_proj`), offers: offers(`${absorb}.out_proj`) },
+      absorb: { k: linear(`${absorb}.k_proj`), v: linear(`${absorb}.v_proj`), out: linear(`${absorb}.out_proj`), offers: offers(`${absorb}.out_proj`) },
       seen: {
         k: consumer(`${look}.k_proj`, index, true),
         v: consumer(`${look}.v_proj`, index, false),
@@ -173,18 +174,14 @@ export function createPointKernel({ exports }, { metadata, tensors }) {
     return { q, k, v, out };
   }
 
-  /**
-   * What each head gives of a token's values: the output projection by heads, with its bias shared among them, because
-   * a cell's shares of the tokens sum to 1 in every head.
-   * @param {string} name
-   */
+  /** What each head gives of a token's values: the output projection by heads, without its bias. @param {string} name */
   function offers(name) {
     const values = weight(`${name}.weight`);
-    const shared = weight(`${name}.bias`).map((value) => value / heads);
+    const unbiased = new Float32Array(width);
     return Array.from({ length: heads }, (_, head) => {
       const part = new Float32Array(width * depth);
       for (let i = 0; i < width; i += 1) part.set(values.subarray(i * inner + head * depth, i * inner + (head + 1) * depth), i * depth);
-      return packed(part, shared);
+      return packed(part, unbiased);
     });
   }
 
@@ -323,7 +320,7 @@ export function createPointKernel({ exports }, { metadata, tensors }) {
    * @param {number} padded
    */
   function startingState(count, padded) {
-    const most = shape.depth * (heads * count + 1);
+    const most = shape.depth * (heads * (count - 1) + 1);
     return {
       count, padded, used: 0, block: 0,
       stride: (most + padded) * 4,
@@ -393,17 +390,12 @@ export function createPointKernel({ exports }, { metadata, tensors }) {
    */
   function absorb({ absorb: by, norm4, seen }, views, tokens, prompts, state) {
     const { count, padded, stride, coefficients, rows, used, scores, cells, deviations } = state;
-    const added = heads * count;
     const k = packHeads(apply(by.k, sumOf(tokens, prompts, padded * width), padded), padded);
-    const v = apply(by.v, tokens, padded);
     const absent = reserve(padded);
     numbers(absent, padded).fill(NOTHING).fill(0, 0, count);
-    const offered = rows + used * row;
-    by.offers.forEach((offer, head) => {
-      kernel.multiply(v + head * depth * 4, innerRow, offer.panels, offer.bias, 0, offered + head * count * row, row, padded, width, depth);
-    });
+    const added = offer(by, apply(by.v, tokens, padded), state);
     const panels = reserve(added * width);
-    kernel.pack(offered, row, added, width, false, panels);
+    kernel.pack(rows + used * row, row, added, width, false, panels);
     const before = state.block ? cells : picture.cells;
     const scoresOf = scoring(seen.q, views, k, absent, state);
     eachChunk((first, size) => {
@@ -418,15 +410,37 @@ export function createPointKernel({ exports }, { metadata, tensors }) {
     advance(state, used + added, norm4.weight);
   }
 
+  /**
+   * New rows of O: what every head gives of every token but the last, less what it gives of the last one; then, for
+   * all heads together, what the last one gives.
+   * @param {{out: Linear, offers: Linear[]}} by
+   * @param {number} values of the tokens
+   * @param {State} state
+   * @returns {number} how many
+   */
+  function offer({ out, offers }, values, { count, padded, rows, used }) {
+    const common = apply(out, values + (count - 1) * innerRow, 4);
+    const [all, others] = [numbers(values, count * inner), count - 1];
+    const last = all.slice(others * inner);
+    for (let i = 0; i < others * inner; i += 1) all[i] -= last[i % inner];
+    offers.forEach(({ panels }, head) => {
+      const to = rows + (used + head * others) * row;
+      kernel.multiply(values + head * depth * 4, innerRow, panels, none, 0, to, row, padded, width, depth);
+    });
+    const added = heads * others;
+    numbers(rows + (used + added) * row, width).set(numbers(common, width));
+    return added + 1;
+  }
+
   /** Carry F, O and s through the normalisation that the cells went through. @param {State} state @param {number} used @param {number} gain */
   function advance(state, used, gain) {
     const { rows, scale, deviations } = state;
     if (state.block) {
-      numbers(rows + used * row, width).set(norms4[state.block - 1].bias);
       kernel.scale(scale, deviations, n);
+      kernel.add(rows + (used - 1) * row, put(norms4[state.block - 1].bias), width); // c joins the row that all cells share
     } else numbers(scale, n).set(numbers(deviations, n));
-    state.used = state.block ? used + 1 : used; // the column behind the last is c's
-    kernel.centre(rows, row, state.used, width, gain);
+    state.used = used;
+    kernel.centre(rows, row, used, width, gain);
     state.block += 1;
   }
 
@@ -445,8 +459,9 @@ export function createPointKernel({ exports }, { metadata, tensors }) {
     const { coefficients, stride, scale, used } = state;
     const out = reserve(CHUNK * outputs);
     return (first, size) => {
-      kernel.scaleAdd(ofPicture + first * bytes, bytes, scale + first * 4, rest + first * restStride, restStride, out, bytes, size, outputs);
-      kernel.multiply(coefficients + first * stride, stride, panels, out, bytes, out, bytes, size, outputs, used);
+      const [f, x] = [coefficients + first * stride, ofPicture + first * bytes];
+      const [s, start] = [scale + first * 4, rest + first * restStride];
+      kernel.multiplyScaled(f, stride, panels, s, x, bytes, start, restStride, out, bytes, size, outputs, used);
       return out;
     };
   }

@@ -32,12 +32,20 @@ export function pack(source: usize, stride: usize, rows: i32, columns: i32, tran
   }
 }
 
-/**
- * out (m x n) = start + a (m x k) . b (packed, k x n); m is a multiple of 4, columns are computed in eights.
- * `startStride` 0 repeats one row, a bias; `start` may be `out` itself, which adds to it.
- */
+/** out (m x n) = start + a (m x k) . b (packed, k x n), as `multiplyScaled` where no row is scaled. */
 export function multiply(
   a: usize, aStride: usize, b: usize, start: usize, startStride: usize, out: usize, outStride: usize, m: i32, n: i32, k: i32,
+): void {
+  multiplyScaled(a, aStride, b, 0, 0, 0, start, startStride, out, outStride, m, n, k);
+}
+
+/**
+ * out (m x n) = scale of its row * x + start + a (m x k) . b (packed, k x n); without x where `scales` is 0. m is a
+ * multiple of 4, columns are computed in eights. `startStride` 0 repeats one row, a bias; `start` may be `out` itself.
+ */
+export function multiplyScaled(
+  a: usize, aStride: usize, b: usize, scales: usize, x: usize, xStride: usize, start: usize, startStride: usize,
+  out: usize, outStride: usize, m: i32, n: i32, k: i32,
 ): void {
   const panelBytes = <usize>k << 5, depth = <usize>k << 2;
   for (let block = 0; block < m; block += ROW_BLOCK) {
@@ -54,21 +62,39 @@ export function multiply(
         let c20 = v128.load(from), c21 = v128.load(from, 16);
         from += startStride;
         let c30 = v128.load(from), c31 = v128.load(from, 16);
+        if (scales) {
+          let s = scales + <usize>(i << 2), at = x + <usize>i * xStride + column;
+          let factor = v128.load32_splat(s);
+          c00 = madd(factor, v128.load(at), c00);
+          c01 = madd(factor, v128.load(at, 16), c01);
+          factor = v128.load32_splat(s, 4);
+          at += xStride;
+          c10 = madd(factor, v128.load(at), c10);
+          c11 = madd(factor, v128.load(at, 16), c11);
+          factor = v128.load32_splat(s, 8);
+          at += xStride;
+          c20 = madd(factor, v128.load(at), c20);
+          c21 = madd(factor, v128.load(at, 16), c21);
+          factor = v128.load32_splat(s, 12);
+          at += xStride;
+          c30 = madd(factor, v128.load(at), c30);
+          c31 = madd(factor, v128.load(at, 16), c31);
+        }
         let row = panel;
         for (let p: usize = 0; p < depth; p += 4, row += 32) {
           const b0 = v128.load(row), b1 = v128.load(row, 16);
-          let x = v128.load32_splat(a0 + p);
-          c00 = madd(x, b0, c00);
-          c01 = madd(x, b1, c01);
-          x = v128.load32_splat(a1 + p);
-          c10 = madd(x, b0, c10);
-          c11 = madd(x, b1, c11);
-          x = v128.load32_splat(a2 + p);
-          c20 = madd(x, b0, c20);
-          c21 = madd(x, b1, c21);
-          x = v128.load32_splat(a3 + p);
-          c30 = madd(x, b0, c30);
-          c31 = madd(x, b1, c31);
+          let value = v128.load32_splat(a0 + p);
+          c00 = madd(value, b0, c00);
+          c01 = madd(value, b1, c01);
+          value = v128.load32_splat(a1 + p);
+          c10 = madd(value, b0, c10);
+          c11 = madd(value, b1, c11);
+          value = v128.load32_splat(a2 + p);
+          c20 = madd(value, b0, c20);
+          c21 = madd(value, b1, c21);
+          value = v128.load32_splat(a3 + p);
+          c30 = madd(value, b0, c30);
+          c31 = madd(value, b1, c31);
         }
         let to = out + <usize>i * outStride + column;
         v128.store(to, c00);
@@ -240,8 +266,9 @@ export function score(
 }
 
 /**
- * Softmax of every row's `groups` groups of `size` numbers (a multiple of 4), of which the first `used` count; these
- * go side by side to `out`. Up to `size - used` numbers beyond the last are overwritten with zeros.
+ * Softmax of every row's `groups` groups of `size` numbers (a multiple of 4), of which the first `used` count. Of these
+ * all but the last go side by side to `out`: the last is 1 less the others. Behind them goes a 1; up to `size - used`
+ * numbers more are overwritten.
  */
 export function softmaxGroups(
   x: usize, stride: usize, rows: i32, groups: i32, size: i32, used: i32, scale: f32, out: usize, outStride: usize,
@@ -249,7 +276,7 @@ export function softmaxGroups(
   const width = <usize>size << 2, factor = f32x4.splat(scale);
   for (let i = 0; i < rows; i++, x += stride, out += outStride) {
     let group = x, to = out;
-    for (let g = 0; g < groups; g++, group += width, to += <usize>used << 2) {
+    for (let g = 0; g < groups; g++, group += width, to += <usize>(used - 1) << 2) {
       let most = v128.load(group);
       for (let c: usize = 16; c < width; c += 16) most = f32x4.max(most, v128.load(group + c));
       const level = largest(most);
@@ -262,6 +289,7 @@ export function softmaxGroups(
       const share = f32x4.div(f32x4.splat(1), sums(total));
       for (let c: usize = 0; c < width; c += 16) v128.store(to + c, f32x4.mul(v128.load(group + c), share));
     }
+    store<f32>(to, 1);
   }
 }
 
@@ -334,12 +362,11 @@ export function centre(x: usize, stride: usize, rows: i32, columns: i32, weight:
   }
 }
 
-/** Row i times scale[i], in place, and scale[i] itself behind its `columns` numbers. */
+/** Row i times scale[i], in place; columns are computed in fours. */
 export function scaleRows(x: usize, stride: usize, rows: i32, columns: i32, scale: usize): void {
   for (let i = 0; i < rows; i++, x += stride, scale += 4) {
-    const factor = load<f32>(scale);
-    for (let c = 0; c < columns; c++) store<f32>(x + <usize>(c << 2), load<f32>(x + <usize>(c << 2)) * factor);
-    store<f32>(x + <usize>(columns << 2), factor);
+    const factor = v128.load32_splat(scale);
+    for (let c: usize = 0; c < <usize>columns << 2; c += 16) v128.store(x + c, f32x4.mul(v128.load(x + c), factor));
   }
 }
 
