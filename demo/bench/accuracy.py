@@ -35,8 +35,8 @@ class Overlap:
 
 
 def measure(scale: Scale) -> Findings:
-    model = graphs.models(["tiny"])["tiny"]
-    contest = Contest(model, scale)
+    contest = Contest("tiny", scale)
+    model = contest.model
     seen: dict[str, list[Overlap]] = {name: [] for name in contest.names}
     with contest.page(WASM[1]) as page:
         for embedding, prompts in _photographs(model, scale.pictures):

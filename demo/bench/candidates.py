@@ -9,6 +9,7 @@ import numpy as np
 
 OFFICIAL_MODULE = "./decoders/official.js"
 HOVER_MODULE = "./decoders/hover.js"
+KERNEL_MODULE = "./decoders/kernel.js"
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,11 @@ class Candidate:
     @property
     def bytes(self) -> int:
         return sum(map(len, self.files.values()))
+
+    @property
+    def is_graphs(self) -> bool:
+        """Whether ONNX Runtime alone can run it, in Python and on WebGPU too."""
+        return "point" in self.files or "decoder" in self.files
 
     @property
     def answering(self) -> bytes:

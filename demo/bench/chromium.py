@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from demo.bench.processor import RendererClock
 from demo.bench.server import BenchServer
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Playwright
+    from playwright.sync_api import Browser, BrowserContext, Playwright
 
 PATIENCE_MS = 240_000
 GRID = 256
@@ -53,16 +54,33 @@ WEBGPU = Tier("WebGPU", "webgpu", 1)
 @contextmanager
 def chromium(*, flags: tuple[str, ...] = ()) -> Iterator[Browser]:
     """A headless Chromium. Raises `RuntimeError` saying what to install where Playwright or a Chromium is missing."""
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        raise RuntimeError(
-            'a browser is driven by Playwright, which the extra "test" installs: pip install -e ".[test]"'
-        ) from None
-    with sync_playwright() as playwright:
+    with _playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=_find(playwright), args=[*CHROMIUM_FLAGS, *flags])
         yield browser
         browser.close()
+
+
+@contextmanager
+def fresh_profile() -> Iterator[BrowserContext]:
+    """A headless Chromium that somebody starts for the first time: an empty cache on disk. Errors as `chromium`.
+
+    The cache of an incognito context lies in memory and refuses files of some megabytes, which a disk takes.
+    """
+    with _playwright() as playwright, TemporaryDirectory() as folder:
+        browser = playwright.chromium
+        context = browser.launch_persistent_context(folder, executable_path=_find(playwright), args=CHROMIUM_FLAGS)
+        yield context
+        context.close()
+
+
+@contextmanager
+def _playwright() -> Iterator[Playwright]:
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        raise RuntimeError('Playwright drives the browser; the extra "test" has it: pip install -e ".[test]"') from None
+    with sync_playwright() as playwright:
+        yield playwright
 
 
 def _find(playwright: Playwright) -> str:
@@ -112,6 +130,11 @@ class BenchPage:
         answer = self._call("answer", name, _as_json(prompt))
         logits = np.frombuffer(base64.b64decode(answer["logits"]), np.float32).reshape(-1, GRID, GRID)
         return logits, np.array(answer["iou"], np.float32)
+
+    def unpack(self, body: bytes) -> tuple[float, float]:
+        """Fetch an embedding in zstd and unpack it as the real page does; milliseconds of both."""
+        fetched, unpacked = self._call("unpack", self._server.publish(body, coding="zstd"))
+        return fetched, unpacked
 
     def end_profile(self, name: str) -> list[str]:
         """End the profiles of a decoder's sessions; JSON, in the order in which the sessions were opened."""

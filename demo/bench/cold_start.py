@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from demo.bench.chromium import WASM, chromium
+from demo.bench.chromium import WASM, fresh_profile
 from demo.bench.interleave import Spread
 from demo.bench.real_page import RealPage, demo_server
 from demo.bench.report import Findings, Row, Table
@@ -53,17 +53,16 @@ def kind_of(address: str) -> str:
 def measure(scale: Scale) -> Findings:
     times: dict[str, list[dict[str, float]]] = {visit: [] for visit in VISITS}
     weights: dict[str, Counter[str]] = {}
-    with demo_server() as address, chromium() as browser:
+    with demo_server() as address:
         for _ in range(scale.visits):
-            context = browser.new_context()
-            meter = Meter(context)
-            for visit in VISITS:
-                page = RealPage(context, address, WASM[1].tier)
-                page.open_picture()
-                times[visit].append(page.timings())
-                weights[visit] = meter.take()
-                page.close()
-            context.close()
+            with fresh_profile() as context:
+                meter = Meter(context)
+                for visit in VISITS:
+                    page = RealPage(context, address, WASM[1].tier)
+                    page.open_picture()
+                    times[visit].append(page.timings())
+                    weights[visit] = meter.take()
+                    page.close()
     return Findings(
         [Table("Cold start", TIMES_NOTE, _time_rows(times)), Table("Bytes per visit", BYTES_NOTE, _byte_rows(weights))]
     )

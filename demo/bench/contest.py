@@ -14,7 +14,6 @@ from demo.bench.chromium import BenchPage, Tier, chromium
 from demo.bench.interleave import Sample, interleave
 from demo.bench.scale import Scale, Size
 from demo.bench.server import serving
-from sam import SAM
 
 BOX = (300.0, 250.0, 800.0, 700.0)
 SQUARE: Size = (1024, 1024)
@@ -24,12 +23,12 @@ Key = TypeVar("Key", bound=Hashable)
 class Contest:
     """One decoder's candidates, the prompts they get, and an embedding of noise."""
 
-    def __init__(self, model: SAM, scale: Scale) -> None:
-        self.model, self.scale = model, scale
-        self.candidates = [*graphs.official(model), *graphs.hover(model)]
-        frame = model.config.image_size
+    def __init__(self, shape: str, scale: Scale) -> None:
+        self.scale = scale
+        self.model, self.candidates = graphs.model(shape), graphs.candidates(shape)
+        frame = self.model.config.image_size
         self.prompts = [*(clicks(count, frame=frame) for count in scale.clicks), clicks(1, box=BOX, frame=frame)]
-        self.embedding = np.random.default_rng(0).standard_normal(model.config.embedding_shape).astype(np.float32)
+        self.embedding = np.random.default_rng(0).standard_normal(self.model.config.embedding_shape).astype(np.float32)
 
     @property
     def names(self) -> list[str]:

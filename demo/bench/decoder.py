@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -20,15 +20,15 @@ TIMES_NOTE = f"""\
 Per prompt: processor time in ms, median (least-most) of interleaved rounds, all threads together; speed in times of
 `{graphs.BASELINE}`, in processor time and by the clock. Difference: the largest of any logit to PyTorch."""
 PREPARE_NOTE = (
-    "Once per picture, milliseconds with the embedding in memory. Bytes of both files, and bytes kept per picture."
+    "Once per picture, in ms with the embedding in memory. Bytes of the files, and of tensors kept per picture."
 )
 SIZES_NOTE = "One click on pictures of different sizes, columns as above. The official graph resizes its masks inside."
 
 
 def measure(scale: Scale) -> Findings:
     times, preparations, sizes = [], [], []
-    for shape, model in graphs.models(scale.models).items():
-        contest = Contest(model, scale)
+    for shape in scale.models:
+        contest = Contest(shape, scale)
         for threads in scale.threads:
             where = {"decoder": shape, "where": WASM[threads].name}
             with contest.page(WASM[threads]) as page:
@@ -49,18 +49,18 @@ def time_prompts(contest: Contest, page: BenchPage) -> list[Row]:
     def task(name: str, prompt: Prompt) -> Sample:
         return page.point(name, prompt, contest.scale.runs)
 
-    return _rows(contest, task, lambda name, prompt: page.answer(name, prompt)[0])
+    return _rows(contest, contest.names, task, lambda name, prompt: page.answer(name, prompt)[0])
 
 
 def time_natively(contest: Contest) -> list[Row]:
-    decoders = {candidate.name: NativeDecoder(candidate) for candidate in contest.candidates}
+    decoders = {each.name: NativeDecoder(each) for each in contest.candidates if each.is_graphs}
     for decoder in decoders.values():
         decoder.prepare(contest.embedding, SQUARE)
 
     def task(name: str, prompt: Prompt) -> Sample:
         return timed(lambda: decoders[name].point(prompt), contest.scale.runs)
 
-    return _rows(contest, task, lambda name, prompt: decoders[name].logits(prompt))
+    return _rows(contest, list(decoders), task, lambda name, prompt: decoders[name].logits(prompt))
 
 
 def time_prepare(contest: Contest, page: BenchPage) -> list[Row]:
@@ -70,19 +70,20 @@ def time_prepare(contest: Contest, page: BenchPage) -> list[Row]:
     rows = []
     for candidate in ours:
         cpu, wall = spreads(samples[candidate.name])
-        sizes = {"files": candidate.bytes, "kept": kept_bytes(candidate, contest.embedding)}
+        kept = kept_bytes(candidate, contest.embedding) if candidate.is_graphs else None
+        sizes = {"files": candidate.bytes, "kept": kept}
         rows.append({"candidate": candidate.name, "processor": cpu, "clock": wall, **sizes})
     return rows
 
 
 def time_sizes(contest: Contest, page: BenchPage) -> list[Row]:
-    """The quantized official graph against the pair that the page loads."""
+    """The quantized official graph against what the page runs."""
 
     def task(name: str, size: Size) -> Sample:
         page.prepare(name, contest.embedding, size)
         return page.point(name, contest.prompts[0], contest.scale.runs)
 
-    names, sizes = (graphs.BASELINE, graphs.SHIPPED), contest.scale.sizes
+    names, sizes = (graphs.BASELINE, *graphs.SHIPPED), contest.scale.sizes
     samples = contest.interleave({(name, size): partial(task, name, size) for name in names for size in sizes})
 
     def timing(name: str, size: Size) -> Timing:
@@ -92,11 +93,14 @@ def time_sizes(contest: Contest, page: BenchPage) -> list[Row]:
 
 
 def _rows(
-    contest: Contest, task: Callable[[str, Prompt], Sample], logits: Callable[[str, Prompt], np.ndarray]
+    contest: Contest,
+    names: Sequence[str],
+    task: Callable[[str, Prompt], Sample],
+    logits: Callable[[str, Prompt], np.ndarray],
 ) -> list[Row]:
     """One row per candidate: its times prompt by prompt, and how far it is from PyTorch."""
     prompts = contest.prompts
-    samples = contest.interleave({(n, p.name): partial(task, n, p) for n in contest.names for p in prompts})
+    samples = contest.interleave({(n, p.name): partial(task, n, p) for n in names for p in prompts})
 
     def timings(name: str) -> Row:
         return {p.name: Timing.of(samples[name, p.name], samples[graphs.BASELINE, p.name]) for p in prompts}
@@ -104,4 +108,4 @@ def _rows(
     def difference(name: str) -> float:
         return max(contest.difference(logits(name, prompt), prompt) for prompt in prompts)
 
-    return [{"candidate": name, **timings(name), "difference": difference(name)} for name in contest.names]
+    return [{"candidate": name, **timings(name), "difference": difference(name)} for name in names]

@@ -4,30 +4,41 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import onnx
 import torch
 
-from demo.bench.candidates import HOVER_MODULE, OFFICIAL_MODULE, Candidate, Prompt
+from demo.bench.candidates import HOVER_MODULE, KERNEL_MODULE, OFFICIAL_MODULE, Candidate, Prompt
 from sam import SAM, SAMConfig, load_sam
 from sam.config import ViTConfig
-from sam.export import PRECISIONS, export_decoder, export_hover_pair
+from sam.export import export_decoder, export_hover_pair
+from sam.hover import decoder_weights
 
 BASELINE = "official, quantized"
 """What counts as 1.0."""
 
-SHIPPED = "hover, int8"
-"""What the page downloads."""
+SHIPPED = ("hover, int8", "kernel")
+"""What the page runs: the pair anywhere, the kernel instead of its second graph in wasm."""
 
 
-def models(names: Sequence[str]) -> dict[str, SAM]:
-    """The decoders' shapes: that of every published checkpoint (random weights), and the embedded model."""
-    makers = {"published shape": published_shape, "tiny": partial(load_sam, "tiny")}
-    return {name: makers[name]() for name in names}
+STORED = ("fp32", "fp16", "int8")
+"""How the pair's weights are stored; its arithmetic is float32."""
+
+
+@cache
+def model(name: str) -> SAM:
+    """The decoders' shapes: that of every published checkpoint (with random weights), or the embedded model."""
+    return {"published shape": published_shape, "tiny": partial(load_sam, "tiny")}[name]()
+
+
+@cache
+def candidates(name: str) -> tuple[Candidate, ...]:
+    """Everyone who competes for a model's decoder; exported once, for all sections of a run."""
+    shape = model(name)
+    return (*official(shape), *hover(shape), kernel(shape))
 
 
 def published_shape() -> SAM:
@@ -49,11 +60,17 @@ def official(model: SAM) -> list[Candidate]:
 
 def hover(model: SAM) -> list[Candidate]:
     """This project's pair of graphs in every precision."""
-    pairs = {precision: export_hover_pair(model, precision) for precision in PRECISIONS}
+    pairs = {precision: export_hover_pair(model, precision) for precision in STORED}
     return [
         Candidate(f"hover, {precision}", HOVER_MODULE, {"prepare": pair.prepare.bytes, "point": pair.point.bytes})
         for precision, pair in pairs.items()
     ]
+
+
+def kernel(model: SAM) -> Candidate:
+    """The page's decoder in wasm: the pair's first graph, then the kernel over the decoder's weights."""
+    prepare = export_hover_pair(model, "int8").prepare
+    return Candidate(SHIPPED[1], KERNEL_MODULE, {"prepare": prepare.bytes, "kernel": decoder_weights(model)})
 
 
 def quantized_the_official_way(graph: bytes) -> bytes:

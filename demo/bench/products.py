@@ -45,6 +45,8 @@ def _observe(model: onnx.ModelProto, names: set[str], inputs: Mapping[str, np.nd
     """The shapes of values of the graph in a run, which gives nothing but them."""
     from sam.onnx_graph import session
 
+    if not names:
+        return {}
     wanted = sorted(names)
     model.graph.node.extend(helper.make_node("Shape", [name], [f"{name}:shape"]) for name in wanted)
     del model.graph.output[:]

@@ -16,30 +16,34 @@ from starlette.responses import Response
 from starlette.routing import Mount, Route
 
 from demo.headers import SecurityHeaders
-from demo.page import StaticPage, static_folder
+from demo.page import VENDOR_HINT, StaticPage, static_folder, vendor_is_built
 
 PAGE = "demo/bench/page/bench.html"
 START_S = 30
+Files = dict[str, tuple[bytes, str]]
+"""Bodies and their content codings by name."""
 
 
 class BenchServer:
     """What is served where: `/demo/bench/page` and `/static` as in the checkout, `/files` from memory."""
 
-    def __init__(self, address: str, files: dict[str, bytes]) -> None:
+    def __init__(self, address: str, files: Files) -> None:
         self.page = f"{address}/{PAGE}"
         self._files = files
 
-    def publish(self, data: bytes) -> str:
-        """Serve `data`; returns its address on this server."""
+    def publish(self, data: bytes, *, coding: str = "identity") -> str:
+        """Serve `data`, which is in a content coding; returns its address on this server."""
         name = hashlib.sha256(data).hexdigest()
-        self._files[name] = data
+        self._files[name] = (data, coding)
         return f"/files/{name}"
 
 
 @contextmanager
 def serving() -> Iterator[BenchServer]:
-    """A server on a free port of this machine, for as long as the context lasts."""
-    files: dict[str, bytes] = {}
+    """A server on a free port, for as long as the context lasts. Raises `RuntimeError` where the runtime is missing."""
+    if not vendor_is_built(static_folder()):
+        raise RuntimeError(VENDOR_HINT)
+    files: Files = {}
     config = uvicorn.Config(_application(files), host="127.0.0.1", port=0, log_level="warning")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
@@ -51,10 +55,11 @@ def serving() -> Iterator[BenchServer]:
         thread.join()
 
 
-def _application(files: dict[str, bytes]) -> Starlette:
+def _application(files: Files) -> Starlette:
     async def file(request: Request) -> Response:
-        data = files.get(request.path_params["name"])
-        return Response(status_code=404) if data is None else Response(data, media_type="application/octet-stream")
+        data, coding = files[request.path_params["name"]]
+        headers = {"Cache-Control": "no-store", "Content-Encoding": coding}
+        return Response(data, headers=headers, media_type="application/octet-stream")
 
     page = StaticPage(directory=Path(__file__).parent / "page")
     routes = [

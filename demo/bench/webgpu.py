@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from demo.bench import graphs
 from demo.bench.chromium import SOFTWARE_GPU, WEBGPU, BenchPage
 from demo.bench.contest import Contest
 from demo.bench.report import Findings, Row, Table, spreads
@@ -13,8 +12,8 @@ NOTE = "One click. An emulated adapter shows what is answered and asked, not how
 
 def measure(scale: Scale) -> Findings:
     rows = []
-    for shape, model in graphs.models(scale.models).items():
-        contest = Contest(model, scale)
+    for shape in scale.models:
+        contest = Contest(shape, scale)
         with contest.page(WEBGPU, flags=SOFTWARE_GPU, only=scale.on_webgpu) as page:
             rows += [{"decoder": shape, **_row(contest, page, name)} for name in scale.on_webgpu]
     return Findings([Table("WebGPU", NOTE, rows)])

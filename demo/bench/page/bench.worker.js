@@ -8,6 +8,7 @@
 
 /** @import { Tier } from '../../../static/js/tiers.js' */
 import { sessionOptions } from '../../../static/js/hover-graph.js';
+import { parseTensorFile, toFloat32 } from '../../../static/js/protocol.js';
 import { runtimeFor } from '../../../static/js/runtime.js';
 import { readEnvironment } from '../../../static/js/tiers.js';
 import { countGpuWork, takeGpuWork } from './gpu-work.js';
@@ -76,6 +77,18 @@ const bench = {
     decoders.set(name, await open({ ort, session, file }));
     sessions.set(name, opened);
     return performance.now() - start;
+  },
+
+  /**
+   * @param {string} url of an embedding as the server packs it
+   * @returns {Promise<[fetched: number, unpacked: number]>} milliseconds
+   */
+  async unpack(url) {
+    const start = performance.now();
+    const body = await (await fetch(url)).arrayBuffer();
+    const fetched = performance.now();
+    toFloat32(parseTensorFile(body).tensors.image_embeddings);
+    return [fetched - start, performance.now() - fetched];
   },
 
   /** End the profiles of a decoder's sessions: the runtime writes them to the console. @param {string} name */
