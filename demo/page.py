@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from fastapi.responses import Response
@@ -10,7 +12,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
-from demo.codings import Coding, choose_coding
+from demo.codings import Coding, choose_coding, compress_all
 
 REVALIDATE = "no-cache"
 FOREVER = "public, max-age=31536000, immutable"  # folders under vendor/ carry their version in the name
@@ -22,14 +24,19 @@ _TYPES = {
     ".wasm": "application/wasm",
     ".json": "application/json",
     ".svg": "image/svg+xml",
+    ".css": "text/css; charset=utf-8",
     ".onnx": "application/octet-stream",
 }
+_TEXTS = (".js", ".css")
 _PACKED: dict[Coding, str] = {"br": ".br", "gzip": ".gz"}
 """Suffixes of the forms that the vendor build writes beside a file, smallest first."""
 
 
 class StaticPage(StaticFiles):
-    """Our own files are asked about before a copy is used (ETag, 304); vendor/** never changes and may be packed."""
+    """Files as their reader takes them: packed beside them where the build did so, texts of our own packed here.
+
+    Our own files are asked about before a copy is used (ETag, 304); vendor/** never changes.
+    """
 
     def file_response(
         self,
@@ -38,15 +45,18 @@ class StaticPage(StaticFiles):
         scope: Scope,
         status_code: int = 200,
     ) -> Response:
-        path = Path(full_path)
-        forms = _forms_on_disk(path)
-        coding = choose_coding(Headers(scope=scope).get("accept-encoding", ""), forms)
-        if coding != "identity":
-            full_path, stat_result = forms[coding], forms[coding].stat()
-        response = super().file_response(full_path, stat_result, scope, status_code)
+        path, request = Path(full_path), Headers(scope=scope)
+        files, texts = _forms_on_disk(path), _forms_in_memory(path, stat_result.st_mtime_ns)
+        coding = choose_coding(request.get("accept-encoding", ""), files or texts)
+        if coding in files:
+            response = super().file_response(files[coding], files[coding].stat(), scope, status_code)
+        elif coding in texts:
+            response = _text_response(texts[coding], f'"{stat_result.st_mtime_ns:x}-{coding}"', request)
+        else:
+            response = super().file_response(path, stat_result, scope, status_code)
         is_vendor = path.is_relative_to(Path(self.directory).resolve() / "vendor")
         response.headers["Cache-Control"] = FOREVER if is_vendor else REVALIDATE
-        if forms:
+        if files or texts:
             response.headers["Vary"] = "Accept-Encoding"
         if response.status_code != 304:
             _describe(response, path.suffix, coding)
@@ -56,6 +66,17 @@ class StaticPage(StaticFiles):
 def _forms_on_disk(path: Path) -> dict[Coding, Path]:
     forms = {coding: path.with_name(path.name + suffix) for coding, suffix in _PACKED.items()}
     return {coding: form for coding, form in forms.items() if form.is_file()}
+
+
+@lru_cache(maxsize=256)
+def _forms_in_memory(path: Path, changed_at: int) -> Mapping[Coding, bytes]:
+    """A text of ours, packed once for as long as it does not change."""
+    return compress_all(path.read_bytes()) if path.suffix in _TEXTS else {}
+
+
+def _text_response(body: bytes, etag: str, request: Headers) -> Response:
+    known = etag in request.get("if-none-match", "")
+    return Response(b"" if known else body, status_code=304 if known else 200, headers={"ETag": etag})
 
 
 def _describe(response: Response, suffix: str, coding: Coding) -> None:

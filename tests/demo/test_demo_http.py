@@ -466,6 +466,20 @@ def test_files_travel_in_the_packed_form_that_lies_beside_them(service, tmp_path
     assert len({answer.headers["etag"] for answer in (packed, plain, best)}) == 3
 
 
+def test_texts_of_the_page_are_packed_and_revalidate(service, tmp_path):
+    module = tmp_path / "main.js"
+    module.write_text("export const same = 'same';\n" * 100)
+    browser = Browser(create_app(service, static=tmp_path))
+    packed = browser.get("/static/main.js", headers={"Accept-Encoding": "gzip"})
+    assert packed.headers["content-encoding"] == "gzip" and packed.text == module.read_text()
+    assert int(packed.headers["content-length"]) < 200
+    known = {"Accept-Encoding": "gzip", "If-None-Match": packed.headers["etag"]}
+    again = browser.get("/static/main.js", headers=known)
+    assert (again.status_code, again.content) == (304, b"")
+    module.write_text("export const other = 'other';\n" * 100)
+    assert "other" in browser.get("/static/main.js", headers=known).text
+
+
 def test_a_missing_page_is_a_plain_refusal(service, tmp_path):
     assert Browser(create_app(service, static=tmp_path / "none")).get("/").status_code == 404
 
