@@ -149,7 +149,7 @@ class Point(nn.Module):
 def decoder_weights(model: SAM, dtype: torch.dtype = torch.float16) -> bytes:
     """The weights of `model` that decode, as safetensors under Meta's names, with the configuration as metadata.
 
-    The page's kernel reads them (`static/js/point-kernel.js`), which computes `Point` in WebAssembly without a graph.
+    The page's kernel reads them (`static/js/kernel/point-kernel.js`), which computes `Point` in WebAssembly without a graph.
     """
     parts = {"prompt_encoder": model.prompt_encoder, "mask_decoder": model.mask_decoder}
     tensors = {

@@ -12,7 +12,7 @@
 /** @import { Tier } from './tiers.js' */
 import { readBody } from './api.js';
 import { createHoverGraph, createPointGraph, sessionOptions } from './hover-graph.js';
-import { openPointKernel } from './kernel-loader.js';
+import { openPointKernel } from './kernel/loader.js';
 import { EMBEDDING_SHAPE } from './protocol.js';
 import { runtimeFor } from './runtime.js';
 

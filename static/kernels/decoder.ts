@@ -2,7 +2,7 @@
  * The loops of the mask decoder that are worth a kernel: products of matrices, softmax, normalisation, upscaling.
  *
  * AssemblyScript, compiled twice: with relaxed SIMD, whose fused multiply-add doubles the products per instruction, and
- * without it. `static/js/point-kernel.js` decides what is multiplied with what; nothing here knows the model.
+ * without it. `static/js/kernel/point-kernel.js` decides what is multiplied with what; nothing here knows the model.
  *
  * All numbers are float32; pointers and strides are bytes; matrices are rows of numbers, `stride` from row to row.
  * A matrix on the right of a product is packed: panels of 8 columns, in each the rows one after another, zeros beyond
@@ -195,19 +195,22 @@ function largest(x: v128): v128 {
 
 // --- attention --------------------------------------------------------------------------------------------------
 
-/** Down every column of x (rows x columns, a multiple of 4): e^(scale (x - largest)); their sums go to `sums`. */
-export function softmaxDown(x: usize, stride: usize, rows: i32, columns: i32, scale: f32, sums: usize): void {
+/** most = max(most, every row of x): the largest of every column so far; columns are a multiple of 4. */
+export function raise(x: usize, stride: usize, rows: i32, columns: i32, most: usize): void {
+  for (let i = 0; i < rows; i++, x += stride) {
+    for (let c: usize = 0; c < <usize>columns << 2; c += 16) v128.store(most + c, f32x4.max(v128.load(most + c), v128.load(x + c)));
+  }
+}
+
+/** x = e^(scale (x - most of its column)), added to `sums` of the columns: softmax down the columns, a chunk of rows. */
+export function exponentiate(x: usize, stride: usize, rows: i32, columns: i32, scale: f32, most: usize, sums: usize): void {
   const factor = f32x4.splat(scale);
-  for (let c: usize = 0, width = <usize>columns << 2; c < width; c += 16) {
-    let most = v128.load(x + c);
-    for (let i = 1, at = x + c + stride; i < rows; i++, at += stride) most = f32x4.max(most, v128.load(at));
-    let total = f32x4.splat(0);
-    for (let i = 0, at = x + c; i < rows; i++, at += stride) {
-      const value = exp(f32x4.mul(f32x4.sub(v128.load(at), most), factor));
-      v128.store(at, value);
-      total = f32x4.add(total, value);
+  for (let i = 0; i < rows; i++, x += stride) {
+    for (let c: usize = 0; c < <usize>columns << 2; c += 16) {
+      const value = exp(f32x4.mul(f32x4.sub(v128.load(x + c), v128.load(most + c)), factor));
+      v128.store(x + c, value);
+      v128.store(sums + c, f32x4.add(v128.load(sums + c), value));
     }
-    v128.store(sums + c, total);
   }
 }
 
@@ -325,10 +328,8 @@ export function attend(q: usize, k: usize, v: usize, stride: usize, count: i32, 
 
 // --- rows -------------------------------------------------------------------------------------------------------
 
-/**
- * Layer normalisation of every row in place; where `reciprocals` is not 0, each row's 1 / standard deviation goes there.
- */
-export function normalize(x: usize, stride: usize, rows: i32, columns: i32, weight: usize, bias: usize, eps: f32, reciprocals: usize): void {
+/** Layer normalisation of every row, in place. */
+export function normalize(x: usize, stride: usize, rows: i32, columns: i32, weight: usize, bias: usize, eps: f32): void {
   const width = <usize>columns << 2;
   for (let i = 0; i < rows; i++, x += stride) {
     let total = f32x4.splat(0);
@@ -339,13 +340,11 @@ export function normalize(x: usize, stride: usize, rows: i32, columns: i32, weig
       const centred = f32x4.sub(v128.load(x + c), mean);
       squares = madd(centred, centred, squares);
     }
-    const reciprocal: f32 = 1 / Mathf.sqrt(sum(squares) / <f32>columns + eps);
-    const factor = f32x4.splat(reciprocal);
+    const factor = f32x4.splat(1 / Mathf.sqrt(sum(squares) / <f32>columns + eps));
     for (let c: usize = 0; c < width; c += 16) {
       const unit = f32x4.mul(f32x4.sub(v128.load(x + c), mean), factor);
       v128.store(x + c, madd(unit, v128.load(weight + c), v128.load(bias + c)));
     }
-    if (reciprocals) store<f32>(reciprocals + <usize>(i << 2), reciprocal);
   }
 }
 
@@ -370,6 +369,52 @@ export function scaleRows(x: usize, stride: usize, rows: i32, columns: i32, scal
   }
 }
 
+/** out += the dot product of every row of x with the same row of y. */
+export function dotRows(x: usize, xStride: usize, y: usize, yStride: usize, rows: i32, columns: i32, out: usize): void {
+  const width = <usize>columns << 2, even = <usize>(columns & ~3) << 2;
+  for (let i = 0; i < rows; i++, x += xStride, y += yStride, out += 4) {
+    let dot = f32x4.splat(0);
+    for (let c: usize = 0; c < even; c += 16) dot = madd(v128.load(x + c), v128.load(y + c), dot);
+    let total = sum(dot);
+    for (let c = even; c < width; c += 4) total += load<f32>(x + c) * load<f32>(y + c);
+    store<f32>(out, load<f32>(out) + total);
+  }
+}
+
+/**
+ * out += twice scale * (y . what a cell takes from the tokens). It takes f[head * others + t] of token t's values, head
+ * by head, and f[heads * others] of the last token's; the last of y's numbers goes with the latter alone.
+ */
+export function dotTaken(
+  f: usize, fStride: usize, y: usize, yStride: usize, values: usize, others: i32, heads: i32, depth: i32, scales: usize, rows: i32, out: usize,
+): void {
+  const width = <usize>depth << 2, valuesStride = width * heads, step = <usize>others << 2, last = step * heads;
+  for (let i = 0; i < rows; i++, f += fStride, y += yStride, out += 4) {
+    const common = v128.load32_splat(f + last);
+    let dot = f32x4.splat(0);
+    for (let head: usize = 0, shares = f; head < valuesStride; head += width, shares += step) {
+      for (let c = head; c < head + width; c += 16) {
+        let value = values + c;
+        let taken = f32x4.splat(0);
+        for (let share = shares; share < shares + step; share += 4, value += valuesStride) {
+          taken = madd(v128.load32_splat(share), v128.load(value), taken);
+        }
+        dot = madd(madd(common, v128.load(value), taken), v128.load(y + c), dot);
+      }
+    }
+    const total = sum(dot) + load<f32>(f + last) * load<f32>(y + valuesStride);
+    const scale: f32 = scales ? load<f32>(scales + <usize>(i << 2)) : 1;
+    store<f32>(out, load<f32>(out) + 2 * scale * total);
+  }
+}
+
+/** squares = 1 / sqrt(squares / columns + eps): from sums of squares to what normalisation multiplies with. */
+export function invertDeviations(squares: usize, rows: i32, columns: i32, eps: f32): void {
+  for (let i = 0; i < rows; i++, squares += 4) {
+    store<f32>(squares, 1 / Mathf.sqrt(max(load<f32>(squares), 0) / <f32>columns + eps));
+  }
+}
+
 /** x += y, x *= y, x = max(x, 0): `count` numbers, a multiple of 4, in place. */
 export function add(x: usize, y: usize, count: i32): void {
   for (let c: usize = 0; c < <usize>count << 2; c += 16) v128.store(x + c, f32x4.add(v128.load(x + c), v128.load(y + c)));
@@ -388,7 +433,7 @@ export function relu(x: usize, count: i32): void {
 /** Layer normalisation and GELU of every row, in place. */
 export function normalizeGelu(x: usize, rows: i32, columns: i32, weight: usize, bias: usize, eps: f32): void {
   const width = <usize>columns << 2;
-  normalize(x, width, rows, columns, weight, bias, eps, 0);
+  normalize(x, width, rows, columns, weight, bias, eps);
   for (let at = x, end = x + <usize>rows * width; at < end; at += 16) v128.store(at, gelu(v128.load(at)));
 }
 

@@ -3,7 +3,7 @@
 
 /** @import { Decoder, Parts } from '../bench.worker.js' */
 import { createHoverGraph } from '../../../../static/js/hover-graph.js';
-import { openPointKernel } from '../../../../static/js/kernel-loader.js';
+import { openPointKernel } from '../../../../static/js/kernel/loader.js';
 
 /**
  * @param {Parts} parts

@@ -1,11 +1,11 @@
 // @ts-check
 /** From the decoder's weights to a `PointDecoder` on the kernel, with relaxed SIMD where the browser has it. */
 
-/** @import { PointDecoder } from './hover-graph.js' */
+/** @import { PointDecoder } from '../hover-graph.js' */
 import { createPointKernel } from './point-kernel.js';
-import { parseTensorFile } from './protocol.js';
+import { parseTensorFile } from '../protocol.js';
 
-const BUILDS = ['decoder.relaxed.wasm', 'decoder.wasm'].map((name) => new URL(`../kernels/${name}`, import.meta.url));
+const BUILDS = ['decoder.relaxed.wasm', 'decoder.wasm'].map((name) => new URL(`../../kernels/${name}`, import.meta.url));
 
 /**
  * @param {ArrayBuffer} weights
