@@ -19,29 +19,35 @@ MEAN, STD = np.float32([123.675, 116.28, 103.53]), np.float32([58.395, 57.12, 57
 
 
 @pytest.fixture(scope="module")
-def decoder(small_model):
+def model(small_config, random_model):
+    """A small SAM whose masks cover a fifth to four fifths of the picture: nearly empty ones all look the same."""
+    return random_model(small_config, seed=116)
+
+
+@pytest.fixture(scope="module")
+def decoder(model):
     """A session on the small model's decoder for a frontend."""
-    return lambda contract: onnxruntime.InferenceSession(export_decoder(small_model, contract).bytes)
+    return lambda contract: onnxruntime.InferenceSession(export_decoder(model, contract).bytes)
 
 
 @pytest.fixture(scope="module")
-def encoder(small_model):
+def encoder(model):
     """A session on the small model's encoder for a frontend."""
-    return lambda contract: onnxruntime.InferenceSession(export_encoder(small_model, contract).bytes)
+    return lambda contract: onnxruntime.InferenceSession(export_encoder(model, contract).bytes)
 
 
 @pytest.fixture(scope="module")
-def embedding(small_model, photo):
-    return encode(small_model, photo)
+def embedding(model, photo):
+    return encode(model, photo)
 
 
 @pytest.fixture
-def expected(small_model, embedding):
+def expected(model, embedding):
     """The predictor's masks."""
 
     def masks(points=(), labels=(), **others):
         clicks = {"point_coords": np.array(points), "point_labels": np.array(labels)} if len(points) else {}
-        return predict(small_model, embedding, **clicks, **others)
+        return predict(model, embedding, **clicks, **others)
 
     return masks
 
@@ -49,6 +55,11 @@ def expected(small_model, embedding):
 def best(masks):
     """The mask that the predictor itself thinks most of."""
     return masks.masks[masks.iou_predictions.argmax()]
+
+
+def assert_same_mask(ours, theirs):
+    """Equal but for a few pixels where a logit is 0 within rounding."""
+    assert (ours.astype(bool) != theirs.astype(bool)).sum() <= 3
 
 
 def scaled(model, points, shape):
@@ -83,6 +94,11 @@ def resized_masks(model, low_res, shape):
     return masks_to_original(torch.from_numpy(low_res), model.frame(shape[:2])).numpy()
 
 
+def test_masks_that_are_compared_here_are_neither_empty_nor_everything(expected):
+    for masks in (expected([CLICK], [1]), expected(box=np.array([12, 8, 70, 50]))):
+        assert 0.2 < masks.masks.mean((1, 2)).min() < masks.masks.mean((1, 2)).max() < 0.8
+
+
 # --- official --------------------------------------------------------------------------------------------------------
 
 
@@ -93,43 +109,43 @@ def ask_official(model, session, embedding, points, labels, **mask):
     return session.run(None, feeds | no_mask(model) | mask | {"orig_im_size": height_width})
 
 
-def test_metas_web_demo_shows_the_predictors_best_mask_for_a_click(small_model, decoder, embedding, expected, photo):
-    coords, labels = with_padding(scaled(small_model, [CLICK], photo.shape), [1])  # it pads where there is no box
-    masks, *_ = ask_official(small_model, decoder("official"), embedding, coords[0], labels[0])
-    np.testing.assert_array_equal(masks[0, 0] > 0, best(expected([CLICK], [1])))
+def test_metas_web_demo_shows_the_predictors_best_mask_for_a_click(model, decoder, embedding, expected, photo):
+    coords, labels = with_padding(scaled(model, [CLICK], photo.shape), [1])  # it pads where there is no box
+    masks, *_ = ask_official(model, decoder("official"), embedding, coords[0], labels[0])
+    assert_same_mask(masks[0, 0] > 0, best(expected([CLICK], [1])))
 
 
-def test_metas_web_demo_shows_the_single_mask_for_two_clicks(small_model, decoder, embedding, expected, photo):
-    coords, labels = with_padding(scaled(small_model, [CLICK, BACKGROUND], photo.shape), [1, 0])
-    masks, *_ = ask_official(small_model, decoder("official"), embedding, coords[0], labels[0])
+def test_metas_web_demo_shows_the_single_mask_for_two_clicks(model, decoder, embedding, expected, photo):
+    coords, labels = with_padding(scaled(model, [CLICK, BACKGROUND], photo.shape), [1, 0])
+    masks, *_ = ask_official(model, decoder("official"), embedding, coords[0], labels[0])
     (single,) = expected([CLICK, BACKGROUND], [1, 0], multimask_output=False).masks
-    np.testing.assert_array_equal(masks[0, 0] > 0, single)
+    assert_same_mask(masks[0, 0] > 0, single)
 
 
-def test_box_without_padding_gets_the_ambiguous_choice(small_model, decoder, embedding, expected, photo):
-    corners = scaled(small_model, [(12, 8), (70, 50)], photo.shape)
-    masks, *_ = ask_official(small_model, decoder("official"), embedding, corners, [2, 3])
-    np.testing.assert_array_equal(masks[0, 0] > 0, best(expected(box=np.array([12, 8, 70, 50]))))
+def test_box_without_padding_gets_the_ambiguous_choice(model, decoder, embedding, expected, photo):
+    corners = scaled(model, [(12, 8), (70, 50)], photo.shape)
+    masks, *_ = ask_official(model, decoder("official"), embedding, corners, [2, 3])
+    assert_same_mask(masks[0, 0] > 0, best(expected(box=np.array([12, 8, 70, 50]))))
 
 
-def test_a_mask_that_is_fed_back_refines_as_in_the_predictor(small_model, decoder, embedding, expected, photo):
+def test_a_mask_that_is_fed_back_refines_as_in_the_predictor(model, decoder, embedding, expected, photo):
     session = decoder("official")
-    coords, labels = with_padding(scaled(small_model, [CLICK], photo.shape), [1])
-    _, _, low_res = ask_official(small_model, session, embedding, coords[0], labels[0])
-    coords, labels = with_padding(scaled(small_model, [CLICK, SECOND], photo.shape), [1, 1])
+    coords, labels = with_padding(scaled(model, [CLICK], photo.shape), [1])
+    _, _, low_res = ask_official(model, session, embedding, coords[0], labels[0])
+    coords, labels = with_padding(scaled(model, [CLICK, SECOND], photo.shape), [1, 1])
     fed_back = {"mask_input": low_res, "has_mask_input": np.ones(1, np.float32)}
-    masks, *_ = ask_official(small_model, session, embedding, coords[0], labels[0], **fed_back)
+    masks, *_ = ask_official(model, session, embedding, coords[0], labels[0], **fed_back)
     (single,) = expected([CLICK, SECOND], [1, 1], mask_input=low_res[0], multimask_output=False).masks
-    np.testing.assert_array_equal(masks[0, 0] > 0, single)
+    assert_same_mask(masks[0, 0] > 0, single)
 
 
-def test_runtimes_own_javascript_example_reads_one_mask_of_the_frame(small_model, decoder, embedding):
-    side = small_model.config.image_size
+def test_runtimes_own_javascript_example_reads_one_mask_of_the_frame(model, decoder, embedding):
+    side = model.config.image_size
     feeds = {
         "image_embeddings": embedding.features.numpy(),
         "point_coords": np.float32([[[40, 30]]]),  # no padding
         "point_labels": np.float32([[1]]),
-        **no_mask(small_model),
+        **no_mask(model),
         "orig_im_size": np.float32([side, side]),
     }
     (masks,) = decoder("official").run(["masks"], feeds)  # toImageData: one mask, or a picture of the wrong height
@@ -139,32 +155,32 @@ def test_runtimes_own_javascript_example_reads_one_mask_of_the_frame(small_model
 # --- official-multi --------------------------------------------------------------------------------------------------
 
 
-def test_samexporter_hands_the_resized_picture_over_and_unpacks_three_outputs(small_model, encoder, decoder, photo):
-    session, resized = encoder("official-multi"), resize_image(photo, small_model.frame(photo.shape[:2]))
+def test_samexporter_hands_the_resized_picture_over_and_unpacks_three_outputs(model, encoder, decoder, photo):
+    session, resized = encoder("official-multi"), resize_image(photo, model.frame(photo.shape[:2]))
     (entry,) = session.get_inputs()
     assert len(entry.shape) == 3  # by which it knows that the graph normalises
     features = session.run(None, {entry.name: resized.astype(np.float32)})[0]
-    coords, labels = with_padding(scaled(small_model, [(12, 8), (70, 50)], photo.shape), [2, 3])  # pads a box too
+    coords, labels = with_padding(scaled(model, [(12, 8), (70, 50)], photo.shape), [2, 3])  # pads a box too
     masks, iou_predictions, low_res_masks = decoder("official-multi").run(
         None,
         {
             "image_embeddings": features,
             "point_coords": coords,
             "point_labels": labels,
-            **no_mask(small_model),
+            **no_mask(model),
             "orig_im_size": np.float32(resized.shape[:2]),  # (684, 1024): the size of its encoder's input
         },
     )
-    tokens = small_model.mask_decoder.num_mask_tokens
+    tokens = model.mask_decoder.num_mask_tokens
     assert masks.shape == (1, tokens, *resized.shape[:2]) and iou_predictions.shape == (1, tokens)
-    frame = small_model.frame(photo.shape[:2])
+    frame = model.frame(photo.shape[:2])
     with torch.no_grad():
         points = torch.from_numpy(coords), torch.from_numpy(labels)
-        sparse = small_model.prompt_encoder.embed_points(*points)
-        dense = small_model.prompt_encoder.embed_no_mask(1)
-        positions = small_model.prompt_encoder.get_dense_pe()
-        features = encode(small_model, photo).features
-        logits, _ = small_model.mask_decoder.predict_masks(features, positions, sparse, dense)
+        sparse = model.prompt_encoder.embed_points(*points)
+        dense = model.prompt_encoder.embed_no_mask(1)
+        positions = model.prompt_encoder.get_dense_pe()
+        features = encode(model, photo).features
+        logits, _ = model.mask_decoder.predict_masks(features, positions, sparse, dense)
     upscaled = F.interpolate(logits, frame.padded_hw, mode="bilinear")[..., : resized.shape[0], : resized.shape[1]]
     np.testing.assert_allclose(low_res_masks, logits, rtol=0, atol=1e-3)
     np.testing.assert_allclose(masks, upscaled, rtol=0, atol=1e-3)
@@ -173,21 +189,21 @@ def test_samexporter_hands_the_resized_picture_over_and_unpacks_three_outputs(sm
 # --- labelme ---------------------------------------------------------------------------------------------------------
 
 
-def test_labelme_paints_the_mask_of_its_own_blend(small_model, encoder, decoder, photo):
+def test_labelme_paints_the_mask_of_its_own_blend(model, encoder, decoder, photo):
     session = encoder("labelme")
     height, width = session.get_inputs()[0].shape[2:]  # it asks the encoder for its size
-    assert (height, width) == small_model.config.image_encoder.input_hw
-    features = session.run(None, {"x": normalised(small_model, photo)})[0]
-    frame = small_model.frame(photo.shape[:2])
+    assert (height, width) == model.config.image_encoder.input_hw
+    features = session.run(None, {"x": normalised(model, photo)})[0]
+    frame = model.frame(photo.shape[:2])
     coords, labels = with_padding(frame.points_to_model([CLICK]), [1])
-    feeds = {"image_embeddings": features, "point_coords": coords, "point_labels": labels, **no_mask(small_model)}
+    feeds = {"image_embeddings": features, "point_coords": coords, "point_labels": labels, **no_mask(model)}
     feeds |= {"has_mask_input": np.float32([-1]), "orig_im_size": np.float32(photo.shape[:2])}
     masks, _, low_res = decoder("labelme").run(None, feeds)
-    expected = blend(small_model, torch.from_numpy(features), coords, labels, has=-1)
+    expected = blend(model, torch.from_numpy(features), coords, labels, has=-1)
     np.testing.assert_allclose(low_res[0, 0], expected, rtol=0, atol=1e-3)
-    upscaled = resized_masks(small_model, low_res, photo.shape)
-    np.testing.assert_array_equal(masks[0, 0] > 0.0, upscaled[0, 0] > 0)
-    unmasked = blend(small_model, torch.from_numpy(features), coords, labels, has=0)
+    upscaled = resized_masks(model, low_res, photo.shape)
+    assert_same_mask(masks[0, 0] > 0.0, upscaled[0, 0] > 0)
+    unmasked = blend(model, torch.from_numpy(features), coords, labels, has=0)
     assert (expected - unmasked).abs().max() > 1e-2  # a branch on has > 0 would give this
 
 
@@ -219,22 +235,22 @@ def ask_cvat(model, session, embedding, clicks, labels, low_res=None):
     return canvas, results
 
 
-def test_cvat_pastes_the_predictors_mask_for_a_click(small_model, decoder, embedding, expected):
-    canvas, results = ask_cvat(small_model, decoder("cvat"), embedding, [CLICK], [1])
-    np.testing.assert_array_equal(canvas, best(expected([CLICK], [1])))
+def test_cvat_pastes_the_predictors_mask_for_a_click(model, decoder, embedding, expected):
+    canvas, results = ask_cvat(model, decoder("cvat"), embedding, [CLICK], [1])
+    assert_same_mask(canvas, best(expected([CLICK], [1])))
     assert results["masks"].dtype == np.uint8 and set(np.unique(results["masks"])) <= {0, 1}
     rows, columns = np.nonzero(canvas)
     bounds = [int(results[side]) for side in ("xtl", "ytl", "xbr", "ybr")]
     assert bounds == [columns.min(), rows.min(), columns.max(), rows.max()]
 
 
-def test_cvat_feeds_the_mask_back_with_the_next_click(small_model, decoder, embedding, expected):
+def test_cvat_feeds_the_mask_back_with_the_next_click(model, decoder, embedding, expected):
     session = decoder("cvat")
-    _, first = ask_cvat(small_model, session, embedding, [CLICK], [1])
+    _, first = ask_cvat(model, session, embedding, [CLICK], [1])
     low_res = first["low_res_masks"]
-    canvas, _ = ask_cvat(small_model, session, embedding, [CLICK, BACKGROUND], [1, 0], low_res)
+    canvas, _ = ask_cvat(model, session, embedding, [CLICK, BACKGROUND], [1, 0], low_res)
     prompt = expected([CLICK, BACKGROUND], [1, 0], mask_input=low_res[0], multimask_output=False)
-    np.testing.assert_array_equal(canvas, prompt.masks[0])
+    assert_same_mask(canvas, prompt.masks[0])
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=40))
@@ -258,9 +274,9 @@ def test_cut_out_masks_paste_back_to_what_they_were(height, width, data):
 # --- transformers.js -------------------------------------------------------------------------------------------------
 
 
-def test_transformers_js_gets_three_masks_for_every_prompt_of_every_picture(small_model, encoder, decoder, photo):
+def test_transformers_js_gets_three_masks_for_every_prompt_of_every_picture(model, encoder, decoder, photo):
     pictures = [photo, np.ascontiguousarray(photo[:, ::-1])]
-    pixels = np.concatenate([normalised(small_model, picture) for picture in pictures])
+    pixels = np.concatenate([normalised(model, picture) for picture in pictures])
     seen = dict(
         zip(
             ("image_embeddings", "image_positional_embeddings"),
@@ -270,13 +286,13 @@ def test_transformers_js_gets_three_masks_for_every_prompt_of_every_picture(smal
     )
     points = np.array([[[CLICK, BACKGROUND], [SECOND, CLICK], [BACKGROUND, SECOND]]] * 2)
     labels = np.array([[[1, 0], [1, 1], [0, 1]]] * 2, np.int64)
-    feeds = {"input_points": scaled(small_model, points, photo.shape), "input_labels": labels, **seen}
+    feeds = {"input_points": scaled(model, points, photo.shape), "input_labels": labels, **seen}
     iou_scores, pred_masks = decoder("transformers-js").run(["iou_scores", "pred_masks"], feeds)
-    assert pred_masks.shape == (2, 3, 3, *small_model.config.low_res_hw) and iou_scores.shape == (2, 3, 3)
+    assert pred_masks.shape == (2, 3, 3, *model.config.low_res_hw) and iou_scores.shape == (2, 3, 3)
     for index, picture in enumerate(pictures):
-        embedding = encode(small_model, picture)
+        embedding = encode(model, picture)
         for prompt in range(3):
-            answer = predict(small_model, embedding, points[index, prompt], labels[index, prompt])
+            answer = predict(model, embedding, points[index, prompt], labels[index, prompt])
             np.testing.assert_allclose(pred_masks[index, prompt], answer.low_res_logits, rtol=0, atol=1e-3)
             np.testing.assert_allclose(iou_scores[index, prompt], answer.iou_predictions, rtol=0, atol=1e-3)
 
@@ -284,14 +300,14 @@ def test_transformers_js_gets_three_masks_for_every_prompt_of_every_picture(smal
 # --- EdgeSAM ---------------------------------------------------------------------------------------------------------
 
 
-def test_edgesams_tools_read_scores_first_and_resize_the_masks_themselves(small_model, encoder, decoder, photo):
-    features = encoder("edgesam").run(None, {"image": normalised(small_model, photo)})[0]
-    coords = small_model.frame(photo.shape[:2]).points_to_model([CLICK, (0, 0)])[None].astype(np.float32)
+def test_edgesams_tools_read_scores_first_and_resize_the_masks_themselves(model, encoder, decoder, photo):
+    features = encoder("edgesam").run(None, {"image": normalised(model, photo)})[0]
+    coords = model.frame(photo.shape[:2]).points_to_model([CLICK, (0, 0)])[None].astype(np.float32)
     outputs = decoder("edgesam").run(
         None, {"image_embeddings": features, "point_coords": coords, "point_labels": np.float32([[1, -1]])}
     )
     scores, low_res = outputs[0], outputs[1]
-    masks = resized_masks(small_model, low_res, photo.shape) > 0
-    answer = predict(small_model, encode(small_model, photo), np.array([CLICK]), np.array([1]))
+    masks = resized_masks(model, low_res, photo.shape) > 0
+    answer = predict(model, encode(model, photo), np.array([CLICK]), np.array([1]))
     np.testing.assert_allclose(scores[0, 1:], answer.iou_predictions, rtol=0, atol=1e-3)
-    np.testing.assert_array_equal(masks[0, 1:], answer.masks)
+    assert_same_mask(masks[0, 1:], answer.masks)
