@@ -39,7 +39,7 @@ def test_tier_lost_between_two_clicks_loses_neither(sam_page, oracle, photograph
     sam_page.open_gallery(picture)
     kept = sam_page.click(*POINTS[0])
     (worker,) = [worker for worker in workers if worker.url.endswith("decoder.worker.js")]
-    worker.evaluate("() => { Float32Array.from = () => { throw new RangeError('out of memory'); }; }")
+    worker.evaluate("() => { Float32Array.prototype.set = () => { throw new RangeError('out of memory'); }; }")
     corrected = sam_page.click(*POINTS[1], button="right")
     decoder = sam_page.state()["decoder"]
     assert decoder["tier"] != lost
