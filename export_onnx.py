@@ -27,7 +27,7 @@ an example per frontend:
   CVAT
       python export_onnx.py --checkpoint sam_vit_h_4b8939.pth --contract cvat --output decoder.onnx
   transformers.js
-      python export_onnx.py --checkpoint tiny --contract transformers-js --precision fp16 --output models/tiny
+      python export_onnx.py --checkpoint tiny --contract transformers-js --precision fp16 --output tiny-onnx
   EdgeSAM's tools
       python export_onnx.py --checkpoint mobile_sam.pt --contract edgesam --output decoder.onnx
       python export_onnx.py --checkpoint mobile_sam.pt --contract edgesam --part encoder --output encoder.onnx

@@ -26,7 +26,7 @@ TOLERANCES: dict[Precision, tuple[str, float]] = {
     "uint8": ("relative_error", 0.2),
 }
 """Which figure of an `Agreement` counts, and how large it may be. Random weights, the hardest, measure 0.001 in fp16,
-0.015 in int8 and 0.06 in uint8."""
+0.03 in int8 and 0.07 in uint8."""
 
 
 LOGITS = ("masks", "low_res_masks", "low_res_logits", "pred_masks")

@@ -291,7 +291,9 @@ def test_published_decoder_in_int8_is_a_quarter_and_keeps_its_masks():
         tensor for tensor in onnx.load_model_from_string(graph.bytes).graph.initializer if np.prod(tensor.dims) > 2048
     ]
     matrices, kernels = ({tensor.data_type for tensor in large if len(tensor.dims) == axes} for axes in (2, 4))
-    assert (matrices, kernels) == ({TensorProto.INT8}, {TensorProto.FLOAT16})
+    assert (matrices, kernels) == ({TensorProto.INT8}, {TensorProto.INT8, TensorProto.FLOAT16})
+    transposed = [tensor for tensor in large if "output_upscaling" in tensor.name]
+    assert {tensor.data_type for tensor in transposed} == {TensorProto.FLOAT16}
 
 
 def test_embedded_models_int8_masks_follow_pytorch_on_a_photograph():
