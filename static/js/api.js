@@ -5,7 +5,8 @@
 import { toBase64, toHalves } from './protocol.js';
 
 /** @typedef {{url: string, sha256: string, bytes: number}} DecoderFile */
-/** @typedef {Record<'prepare' | 'prepare_with_mask' | 'point' | 'kernel', DecoderFile>} DecoderFiles three graphs, and the kernel's weights */
+/** @typedef {'prepare' | 'prepare_with_mask' | 'point' | 'kernel'} Role of three graphs and of the kernel's weights */
+/** @typedef {Record<Role, DecoderFile>} DecoderFiles */
 /** @typedef {{precision: string, contract: string, contract_version: number, files: DecoderFiles}} DecoderInfo */
 
 /**
@@ -29,7 +30,7 @@ import { toBase64, toHalves } from './protocol.js';
  * @property {string} decode_url
  */
 
-/** @typedef {{file: string, title: string, credit: string, licence: string, width: number, height: number}} GalleryItem */
+/** @typedef {{file: string, title: string, credit: string, licence: string} & import('./geometry.js').Size} GalleryItem */
 /** @typedef {{ahead: number} | {elapsed: number, expected: number | null}} EncodeProgress */
 /** @typedef {(share: number | null) => void} OnShare from 0 to 1, null while the total is unknown */
 /** @typedef {ReturnType<typeof createApi>} Api */
@@ -153,7 +154,8 @@ function uploadImage(blob, { signal, onShare }) {
     const request = new XMLHttpRequest();
     request.open('POST', '/api/images');
     request.setRequestHeader('Content-Type', blob.type.startsWith('image/') ? blob.type : 'application/octet-stream');
-    request.upload.onprogress = ({ lengthComputable, loaded, total }) => onShare(lengthComputable ? loaded / total : null);
+    request.upload.onprogress = ({ lengthComputable, loaded, total }) =>
+      onShare(lengthComputable ? loaded / total : null);
     request.onload = () => {
       const accepted = request.status >= 200 && request.status < 300;
       if (accepted) resolve(JSON.parse(request.responseText));

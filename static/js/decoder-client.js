@@ -10,7 +10,7 @@ import { PictureGoneError } from './decoder-backends.js';
 import { sameAnswer } from './prompts.js';
 
 /** @typedef {{picture: PictureForDecoder, question: Question, asked: number}} Inquiry */
-/** @typedef {{picture: PictureForDecoder, feedback: Float32Array}} Expectation a mask that is likely to be fed back next */
+/** @typedef {{picture: PictureForDecoder, feedback: Float32Array}} Expectation of a mask fed back */
 /** @typedef {Decoded & {picture: PictureForDecoder, question: Question, milliseconds: number}} Answer */
 /** @typedef {ReturnType<typeof createDecoderClient>} DecoderClient */
 

@@ -1,5 +1,5 @@
 // @ts-check
-/** The page's side of the canvas: pictures, masks and scenes go to the painter's worker, or stay where there is none. */
+/** The page's side of the canvas: pictures, masks and scenes go to the painter's worker, where there can be one. */
 
 /** @import { Painter, Scene } from './painter.js' */
 /** @import { Reply, Request } from './painter.worker.js' */

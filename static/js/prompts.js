@@ -11,7 +11,10 @@ import { pictureToFrame } from './geometry.js';
 /**
  * What the decoder is asked: prompts, and the logits of the answer that they correct, if they correct one. The purpose
  * says whose mask it is: of the pointer's position, of a box being drawn, of a step that was taken.
- * @typedef {{readonly prompts: Prompts, readonly feedback: Float32Array | null, readonly purpose: 'hover' | 'draft' | 'step'}} Question
+ * @typedef {object} Question
+ * @property {Prompts} prompts
+ * @property {Float32Array | null} feedback
+ * @property {'hover' | 'draft' | 'step'} purpose
  */
 
 const PADDING_LABEL = -1;

@@ -14,7 +14,10 @@
  * @property {Tensor} tensor [1, 256, 64, 64]
  */
 
-/** @typedef {{logits: Float32Array<ArrayBuffer>, iou: Float32Array<ArrayBuffer>}} Decoded four masks of GRID x GRID logits and their IoU */
+/**
+ * Four masks of GRID x GRID logits and their IoU.
+ * @typedef {{logits: Float32Array<ArrayBuffer>, iou: Float32Array<ArrayBuffer>}} Decoded
+ */
 
 export const GRID = 256;
 export const MASKS = 4;
@@ -37,7 +40,8 @@ export class ProtocolError extends Error {
  */
 export function parseTensorFile(buffer) {
   const start = LENGTH_BYTES + headerLength(buffer);
-  const { __metadata__: metadata = {}, ...entries } = parseHeader(new Uint8Array(buffer, LENGTH_BYTES, start - LENGTH_BYTES));
+  const header = new Uint8Array(buffer, LENGTH_BYTES, start - LENGTH_BYTES);
+  const { __metadata__: metadata = {}, ...entries } = parseHeader(header);
   const body = new Uint8Array(buffer, start);
   /** @type {Record<string, Tensor>} */
   const tensors = {};
@@ -176,14 +180,20 @@ function parseHeader(bytes) {
  */
 function readTensor(name, entry, body) {
   const { dtype, shape, data_offsets: offsets } = entry ?? {};
-  if (dtype !== 'F16' && dtype !== 'F32') throw new ProtocolError(`Tensor ${name} has the type ${dtype}, not F16 or F32.`);
-  if (!isCounts(shape) || !isCounts(offsets) || offsets.length !== 2) throw new ProtocolError(`Tensor ${name} is malformed.`);
+  if (dtype !== 'F16' && dtype !== 'F32') {
+    throw new ProtocolError(`Tensor ${name} has the type ${dtype}, not F16 or F32.`);
+  }
+  if (!isCounts(shape) || !isCounts(offsets) || offsets.length !== 2) {
+    throw new ProtocolError(`Tensor ${name} is malformed.`);
+  }
   const [begin, end] = offsets;
   const expected = shape.reduce((product, side) => product * side, ITEM_BYTES[dtype]);
   if (end - begin !== expected) {
     throw new ProtocolError(`Tensor ${name} of shape ${shape} needs ${expected} bytes, not ${end - begin}.`);
   }
-  if (end > body.length) throw new ProtocolError(`Tensor ${name} ends at byte ${end} of ${body.length}: the body is cut short.`);
+  if (end > body.length) {
+    throw new ProtocolError(`Tensor ${name} ends at byte ${end} of ${body.length}: the body is cut short.`);
+  }
   return { dtype, shape, bytes: body.subarray(begin, end) };
 }
 

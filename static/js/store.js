@@ -75,7 +75,14 @@ import { NO_PROMPTS, corrects, withBox, withClick } from './prompts.js';
  * @property {string | null} notice a passing message
  */
 
-/** @template T @typedef {{get: () => T, set: (next: T) => void, patch: (part: Partial<T>) => void, subscribe: (listener: (state: T) => void) => () => void}} Store */
+/**
+ * @template T
+ * @typedef {object} Store
+ * @property {() => T} get
+ * @property {(next: T) => void} set
+ * @property {(part: Partial<T>) => void} patch
+ * @property {(listener: (state: T) => void) => () => void} subscribe
+ */
 
 const LARGEST_VIEW = 2048;
 

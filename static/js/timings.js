@@ -67,7 +67,8 @@ export function timedBackend(backend, { note }) {
 
   return {
     ...backend,
-    prepare: (picture, feedback) => timed(feedback ? 'prepare_with_mask' : 'prepare', backend.prepare(picture, feedback)),
+    prepare: (picture, feedback) =>
+      timed(feedback ? 'prepare_with_mask' : 'prepare', backend.prepare(picture, feedback)),
     decode: (picture, question) => timed('first_decode', backend.decode(picture, question)),
   };
 }

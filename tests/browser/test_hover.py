@@ -31,6 +31,17 @@ def test_mask_under_the_mouse_is_pytorchs(sam_page, oracle, photographs, name):
         assert shown.iou == pytest.approx(oracle.logits(photographs[name], shown.prompts)[1][shown.index], abs=0.05)
 
 
+def test_pointer_that_waits_for_the_picture_has_its_mask_at_once(sam_page, oracle, photographs):
+    picture = photographs["coffee"]
+    sam_page.open()
+    sam_page.upload(picture)
+    sam_page.wait_for("the stage", lambda state: state["picture"])
+    box = sam_page.page.locator("#stage").bounding_box()
+    sam_page.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    sam_page.wait_until_ready(picture)
+    assert oracle.agreement(picture, sam_page.answer()) >= SHIPPED
+
+
 def test_fp32_decoder_in_the_browser_is_pytorchs(sam_page, oracle, photographs):
     """The same page and runtime with nothing rounded: an fp32 graph and fp32 embeddings in place of the shipped."""
     picture = photographs["chelsea"]

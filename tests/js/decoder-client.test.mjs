@@ -177,7 +177,8 @@ test('a withdrawn question is not asked', async () => {
 
 test('the ladder goes down to the first tier that opens and keeps every reason', async () => {
   const { client, statuses } = clientOver({ wasm: {} });
-  await client.start({ candidates: ['wasm-threads', 'wasm', 'server'], refused: [{ tier: 'webgpu', reason: 'no adapter' }] });
+  const refused = [{ tier: /** @type {const} */ ('webgpu'), reason: 'no adapter' }];
+  await client.start({ candidates: ['wasm-threads', 'wasm', 'server'], refused });
   const last = statuses.at(-1);
   assert.equal(last?.status === 'ready' && last.tier, 'wasm');
   assert.deepEqual(last?.refused, [
@@ -206,7 +207,10 @@ test('the next tier gets the picture before the question', async () => {
   const calls = [];
   const { client } = clientOver({
     'wasm-threads': { decode: () => Promise.reject(new Error('lost')) },
-    wasm: { prepare: async ({ key }) => void calls.push(`prepare ${key}`), decode: async () => (calls.push('decode'), DECODED) },
+    wasm: {
+      prepare: async ({ key }) => void calls.push(`prepare ${key}`),
+      decode: async () => (calls.push('decode'), DECODED),
+    },
   });
   await client.start({ candidates: ['wasm-threads', 'wasm'], refused: [] });
   client.setPicture(picture(3));

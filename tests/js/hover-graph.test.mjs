@@ -21,7 +21,8 @@ class FakeTensor {
 
 /** @param {string[]} inputNames @param {Record<string, Float32Array>} outputs */
 function fakeSession(inputNames, outputs) {
-  /** @type {{inputs: Record<string, FakeTensor>, fetches: string[] | undefined, given: Record<string, FakeTensor>}[]} */
+  /** @typedef {Record<string, FakeTensor>} Tensors */
+  /** @type {{inputs: Tensors, fetches: string[] | undefined, given: Tensors}[]} */
   const runs = [];
   return {
     runs,
@@ -29,7 +30,8 @@ function fakeSession(inputNames, outputs) {
     outputNames: Object.keys(outputs),
     /** @param {Record<string, FakeTensor>} inputs @param {string[]} [fetches] */
     async run(inputs, fetches) {
-      const given = Object.fromEntries(Object.entries(outputs).map(([name, data]) => [name, new FakeTensor('', data, [])]));
+      const tensors = Object.entries(outputs).map(([name, data]) => [name, new FakeTensor('', data, [])]);
+      const given = Object.fromEntries(tensors);
       runs.push({ inputs, fetches, given });
       return given;
     },

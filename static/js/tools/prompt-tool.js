@@ -5,7 +5,7 @@
 /** @import { Point } from '../geometry.js' */
 /** @import { State, Store } from '../store.js' */
 import { boxBetween, isInside, positionIn, stageToPicture } from '../geometry.js';
-import { pictureSize, pictureView } from '../store.js';
+import { pictureSize, pictureView, watch } from '../store.js';
 import { attachGestures } from './gestures.js';
 
 const STEP = 0.01;
@@ -20,8 +20,14 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
  * @returns {() => void} put the tool away
  */
 export function usePromptTool(stage, store, actions) {
+  /** @type {Point | null} where the pointer rests, also while there is no picture to point at */
+  let resting = null;
+  const unwatch = watch(store, ({ picture }) => picture?.phase.status === 'ready', pointAtOnce);
   const detach = attachGestures(stage, {
-    hover: (at) => actions.hover(at && positionUnder(at)),
+    hover(at) {
+      resting = at;
+      actions.hover(at && positionUnder(at));
+    },
     tap(at, opposite) {
       const position = positionUnder(at);
       if (position) actions.click(position, opposite);
@@ -35,6 +41,12 @@ export function usePromptTool(stage, store, actions) {
     cancel: () => actions.draftBox(null),
   });
   stage.addEventListener('keydown', onKey);
+
+  /** A pointer that waits for the picture has its mask without moving again. @param {boolean} ready */
+  function pointAtOnce(ready) {
+    const position = ready && resting && positionUnder(resting);
+    if (position) actions.hover(position);
+  }
 
   /** The ready picture's size and place. */
   function target() {
@@ -74,6 +86,7 @@ export function usePromptTool(stage, store, actions) {
   }
 
   return () => {
+    unwatch();
     detach();
     stage.removeEventListener('keydown', onKey);
   };
