@@ -21,9 +21,9 @@ export function createMessenger(worker) {
   });
   worker.addEventListener('error', (event) => {
     event.preventDefault();
-    failAll(new Error(/** @type {ErrorEvent} */ (event).message || 'The decoder worker could not start.'));
+    failAll(new Error(/** @type {ErrorEvent} */ (event).message || 'The worker could not start.'));
   });
-  worker.addEventListener('messageerror', () => failAll(new Error('A message of the decoder worker could not be read.')));
+  worker.addEventListener('messageerror', () => failAll(new Error('A message of the worker could not be read.')));
 
   /** @param {Error} error */
   function failAll(error) {
@@ -36,7 +36,7 @@ export function createMessenger(worker) {
    * @param {number} patience
    */
   function giveUp(id, patience) {
-    waiting.get(id)?.reject(new Error(`The decoder worker did not answer within ${Math.round(patience / 1000)} s.`));
+    waiting.get(id)?.reject(new Error(`The worker did not answer within ${Math.round(patience / 1000)} s.`));
     waiting.delete(id);
   }
 
@@ -59,7 +59,7 @@ export function createMessenger(worker) {
     },
     dispose() {
       worker.terminate();
-      failAll(new Error('The decoder worker was stopped.'));
+      failAll(new Error('The worker was stopped.'));
     },
   };
 }

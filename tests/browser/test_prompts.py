@@ -142,3 +142,13 @@ def test_saved_mask_is_pytorchs_at_the_pictures_size(page, coffee):
     saved = np.asarray(Image.open(io.BytesIO(download.value.path().read_bytes())).convert("L"))
     assert set(np.unique(saved)) == {0, 255}
     assert overlap(saved > 0, picture_mask(coffee, kept.logits)) > 0.999
+
+
+def test_saved_cut_out_is_the_picture_where_the_mask_is(page, coffee):
+    kept = page.click(*CUP)
+    with page.page.expect_download() as download:
+        page.page.locator("#save-cutout").click()
+    saved = np.asarray(Image.open(io.BytesIO(download.value.path().read_bytes())))
+    inside = saved[..., 3] > 0
+    assert overlap(inside, picture_mask(coffee, kept.logits)) > 0.999
+    np.testing.assert_allclose(saved[inside][:, :3].astype(int), coffee.pixels[inside], atol=3)
