@@ -17,7 +17,8 @@ class VendorBuildHook(BuildHookInterface):
 
     def initialize(self, version: str, build_data: dict) -> None:
         root = Path(self.root)
-        if any((root / "static" / "vendor").rglob("*.wasm.br")):
+        static = root / "static"
+        if any((static / "vendor").rglob("*.wasm.br")) and any((static / "kernels").glob("*.wasm")):
             return
         npm = shutil.which("npm")
         if npm is None:
