@@ -52,7 +52,7 @@ async function openWith(role, { tier, threads, suspending, files }, onShare) {
   const open = (bytes, prepares) => ort.InferenceSession.create(bytes, sessionOptions(runtime.provider, prepares));
   /** @param {Uint8Array<ArrayBuffer>} bytes */
   const openPoint = async (bytes) =>
-    role === 'kernel' ? openPointKernel(bytes.buffer) : createPointGraph(ort, await open(bytes, false));
+    role === 'kernel' ? openPointKernel(bytes.buffer, threads) : createPointGraph(ort, await open(bytes, false));
 
   const first = await timed(open, await bodies.prepare, true);
   const second = await timed(openPoint, await bodies.answering);

@@ -34,14 +34,14 @@ PROMPTS = {
     "three clicks": ([[40, 30], [60, 50], [5, 60], [0, 0]], [1, 0, 1, -1]),
     "ten clicks and a box": ([[6 * i, 60 - 5 * i] for i in range(12)], [1, 0] * 5 + [2, 3]),
 }
-ASK = """async ({ weights, cells, prompts }) => {
+ASK = """async ({ weights, cells, prompts, threads }) => {
     const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer;
     const packed = (values) => {
         const letters = Array.from(new Uint8Array(values.buffer), (byte) => String.fromCharCode(byte));
         return btoa(letters.join(''));
     };
     const { openPointKernel } = await import('/static/js/kernel/loader.js');
-    const decoder = await openPointKernel(bytes(weights));
+    const decoder = await openPointKernel(bytes(weights), threads);
     decoder.hold({ cells: { data: new Float32Array(bytes(cells)) } });
     const answers = [];
     for (const { coords, labels } of prompts) {
@@ -52,12 +52,15 @@ ASK = """async ({ weights, cells, prompts }) => {
 }"""
 
 
-def ask(sam_page, model: SAM, cells: torch.Tensor, prompts: list) -> list:
-    """The kernel's answers in a page of the server's origin: [(logits, IoU estimates)]."""
-    sam_page.page.goto(f"{sam_page.address}api/model")
-    answers = sam_page.page.evaluate(
+def ask(sam_page, model: SAM, cells: torch.Tensor, prompts: list, threads: int = 1) -> list:
+    """The kernel's answers in the page's decoder worker: [(logits, IoU estimates)]."""
+    if not sam_page.page.workers:
+        sam_page.open(tier="wasm")
+    (worker,) = [worker for worker in sam_page.page.workers if worker.url.endswith("decoder.worker.js")]
+    answers = worker.evaluate(
         ASK,
         {
+            "threads": threads,
             "weights": base64.b64encode(decoder_weights(model, torch.float32)).decode(),
             "cells": base64.b64encode(cells.numpy().tobytes()).decode(),
             "prompts": [{"coords": np.ravel(coords).tolist(), "labels": labels} for coords, labels in prompts],
@@ -86,13 +89,15 @@ def model(random_model, request) -> SAM:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("model", DECODERS, indirect=True)
-def test_every_prompt_gets_pytorchs_logits(sam_page, model):
+def test_every_prompt_gets_pytorchs_logits(sam_page, model, threads):
     embedding = torch.randn(model.config.embedding_shape, generator=torch.Generator().manual_seed(1))
     cells = Prepare(model.prompt_encoder, model.mask_decoder)(embedding)[0]
     prompts = list(PROMPTS.values())
     dense = model.prompt_encoder.embed_no_mask(1)
-    assert_close(ask(sam_page, model, cells, prompts), [expect(model, embedding, dense, *each) for each in prompts])
+    expected = [expect(model, embedding, dense, *each) for each in prompts]
+    assert_close(ask(sam_page, model, cells, prompts, threads), expected)
 
 
 @torch.no_grad()

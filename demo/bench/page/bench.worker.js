@@ -21,6 +21,7 @@ import { countGpuWork, takeGpuWork } from './gpu-work.js';
  * What a decoder's module gets.
  * @typedef {object} Parts
  * @property {Ort} ort
+ * @property {number} threads
  * @property {(role: string) => Promise<Session>} session of an ONNX file
  * @property {(role: string) => Promise<Uint8Array<ArrayBuffer>>} file
  */
@@ -74,7 +75,7 @@ const bench = {
       return created;
     };
     const start = performance.now();
-    decoders.set(name, await open({ ort, session, file }));
+    decoders.set(name, await open({ ort, threads: ort.env.wasm.numThreads ?? 1, session, file }));
     sessions.set(name, opened);
     return performance.now() - start;
   },

@@ -29,10 +29,21 @@ import { MASKS, encodePosition, readShape, readWeights } from './weights.js';
 /** @typedef {{k: number, v: number}} Seen addresses of what a view makes of the picture */
 
 /**
- * @typedef {object} PointKernel
- * @property {(cells: Float32Array) => void} prepare n x C: the embedding, projected, with the dense prompt
- * @property {(coords: Float32Array, labels: Float32Array) => Answer} point x, y in pixels of the prompt frame
+ * Kernels that share a picture's rows among them; each computes the tokens for itself. `exchange` gives everybody
+ * everybody's numbers, in the same order.
+ * @typedef {{rank: number, size: number, exchange: (values: Float32Array) => Float32Array[]}} Team
  */
+
+/**
+ * @typedef {object} PointKernel
+ * @property {import('./weights.js').Shape} shape
+ * @property {(cells: Float32Array) => void} prepare all cells x C: the embedding, projected, with the dense prompt
+ * @property {(coords: Float32Array, labels: Float32Array) => Answer} point x, y in pixels of the prompt frame; the
+ *   logits of this kernel's rows
+ */
+
+/** @type {Team} */
+const ALONE = { rank: 0, size: 1, exchange: (values) => [values] };
 
 const OWN_TOKENS = 1 + MASKS; // the IoU token, then one for each mask
 const PADDING = -1;
@@ -46,10 +57,10 @@ const CHUNK = 32; // cells
  * @param {TensorFile} file the decoder's weights
  * @returns {PointKernel}
  */
-export function createPointKernel({ exports }, file) {
+export function createPointKernel({ exports }, file, team = ALONE) {
   const kernel = /** @type {any} */ (exports);
   const memory = createMemory(kernel.memory);
-  const shape = readShape(JSON.parse(file.metadata.config));
+  const shape = readShape(JSON.parse(file.metadata.config), team);
   const weights = readWeights(kernel, memory, file, shape);
   const { width, inner, heads, headDepth, cells: n } = shape;
   const [row, innerRow] = [width * 4, inner * 4];
@@ -78,7 +89,8 @@ export function createPointKernel({ exports }, file) {
   /** @param {Float32Array} cells */
   function prepare(cells) {
     memory.release(floor);
-    const x = memory.put(cells);
+    const before = shape.firstRow * shape.columns * width;
+    const x = memory.put(cells.subarray(before, before + n * width));
     weights.blocks.forEach(({ views, likenesses, norms }, index) => {
       const seen = picture.blocks[index];
       // Before the first block nothing will be scaled, so the rest can be added at once.
@@ -227,12 +239,34 @@ export function createPointKernel({ exports }, file) {
       kernel.exponentiate(rows, across * 4, size, across, scaleOfScores, most, totals);
       kernel.weigh(rows, across * 4, project(first, size), innerRow, size, heads, padded, headDepth, answer, innerRow);
     });
-    const [values, sums] = [memory.numbers(answer, padded * inner), memory.numbers(totals, across)];
-    values.forEach((value, i) => {
-      const head = Math.floor((i % inner) / headDepth);
-      values[i] = value / sums[head * padded + Math.floor(i / inner)];
-    });
+    const part = new Float32Array(2 * across + padded * inner);
+    part.set(memory.numbers(most, across));
+    part.set(memory.numbers(totals, across), across);
+    part.set(memory.numbers(answer, padded * inner), 2 * across);
+    const parts = team.exchange(part);
+    memory.numbers(answer, padded * inner).set(meanOf(parts, padded));
     kernel.add(tokens, apply(out, answer, padded), padded * width);
+  }
+
+  /**
+   * What tokens see of all parts of the picture, each weighed as the largest of all scores would have it.
+   * @param {Float32Array[]} parts the largest score of every column, the sum of its exponentials, what was seen by them
+   * @param {number} padded
+   */
+  function meanOf(parts, padded) {
+    const across = heads * padded;
+    const mean = new Float32Array(padded * inner);
+    for (let column = 0; column < across; column += 1) {
+      const most = Math.max(...parts.map((part) => part[column]));
+      const shares = parts.map((part) => Math.exp((part[column] - most) * scaleOfScores));
+      const total = parts.reduce((sum, part, i) => sum + shares[i] * part[across + column], 0);
+      const [head, token] = [Math.floor(column / padded), column % padded];
+      const start = token * inner + head * headDepth;
+      for (let c = start; c < start + headDepth; c += 1) {
+        mean[c] = parts.reduce((sum, part, i) => sum + shares[i] * part[2 * across + c], 0) / total;
+      }
+    }
+    return mean;
   }
 
   /**
@@ -325,7 +359,7 @@ export function createPointKernel({ exports }, file) {
 
   /**
    * @param {State} state
-   * @returns {Float32Array<ArrayBuffer>} logits, masks x 4 rows x 4 columns
+   * @returns {Float32Array<ArrayBuffer>} logits, masks x 4 own rows x 4 columns
    */
   function paint(state) {
     const { first: grow, norm: between, second } = weights.upscaling;
@@ -340,7 +374,7 @@ export function createPointKernel({ exports }, file) {
       kernel.normalizeGelu(quarters, size * 4, quarter, between.weight, between.bias, EPS_2D);
       const [bytes, rows] = [second.outputs * 4, size * 4];
       kernel.multiply(quarters, quarter * 4, second.panels, second.bias, 0, pixels, bytes, rows, second.outputs, quarter);
-      kernel.paint(pixels, first, size, channels, brushes, shape.columns, shape.rows, out);
+      kernel.paint(pixels, first, size, channels, brushes, shape.columns, shape.ownRows, out);
     });
     return memory.numbers(out, MASKS * 16 * n).slice();
   }
@@ -461,7 +495,7 @@ export function createPointKernel({ exports }, file) {
     kernel.normalize(tokens, row, rows, width, by.weight, by.bias, EPS);
   }
 
-  return { prepare, point };
+  return { shape, prepare, point };
 }
 
 /** Columns are computed in eights, so rows have room for them. @param {number} columns */

@@ -2,7 +2,7 @@
 /**
  * The decoder's weights as the kernel multiplies with them, read under Meta's names.
  *
- * Sizes: C channels of tokens and cells, D of attention between them (C / 2), n cells. A weight is outputs x inputs, as
+ * Sizes: C channels of tokens and cells, D of attention between them (C / 2), n cells, all or a team member's part. A weight is outputs x inputs, as
  * in PyTorch, and is packed for `x . its transpose`.
  */
 
@@ -28,11 +28,13 @@ const TRANSFORMER = 'mask_decoder.transformer';
 
 /**
  * @param {any} config the model's, as stored with its weights
+ * @param {{rank: number, size: number}} part of the picture's rows that this kernel has
  * @throws {Error} for a decoder of a shape that the kernel does not know; the graph serves it
  */
-export function readShape({ image_encoder: encoder, mask_decoder: decoder }) {
+export function readShape({ image_encoder: encoder, mask_decoder: decoder }, { rank, size }) {
   const inputHw = [encoder.img_size, encoder.img_size].flat().slice(0, 2);
   const [rows, columns] = inputHw.map((side) => side / (encoder.patch_size ?? 16));
+  const [firstRow, endRow] = [rank, rank + 1].map((part) => Math.floor((rows * part) / size));
   const width = decoder.width ?? encoder.out_chans;
   const shape = {
     width, // C
@@ -44,7 +46,9 @@ export function readShape({ image_encoder: encoder, mask_decoder: decoder }) {
     inputHw,
     rows,
     columns,
-    cells: rows * columns, // n
+    firstRow,
+    ownRows: endRow - firstRow,
+    cells: (endRow - firstRow) * columns, // n
   };
   const fits = decoder.num_multimask_outputs === MASKS - 1 && width % 32 === 0 && shape.headDepth % 16 === 0;
   if (!fits || shape.cells % 4) throw new Error(`The kernel does not know a decoder of the shape ${JSON.stringify(decoder)}.`);
@@ -245,14 +249,14 @@ export function encodePosition(gaussian, x, y, out) {
 }
 
 /**
- * The positions of all cells, n x C.
+ * The positions of the cells, n x C.
  * @param {Float32Array} gaussian
  * @param {Shape} shape
  */
-function gridPositions(gaussian, { width, rows, columns, cells }) {
+function gridPositions(gaussian, { width, rows, columns, firstRow, cells }) {
   const values = new Float32Array(cells * width);
   for (let cell = 0; cell < cells; cell += 1) {
-    const [x, y] = [(cell % columns) + 0.5, Math.floor(cell / columns) + 0.5];
+    const [x, y] = [(cell % columns) + 0.5, firstRow + Math.floor(cell / columns) + 0.5];
     encodePosition(gaussian, x / columns, y / rows, values.subarray(cell * width, (cell + 1) * width));
   }
   return values;

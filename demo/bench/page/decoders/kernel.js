@@ -9,7 +9,8 @@ import { openPointKernel } from '../../../../static/js/kernel/loader.js';
  * @param {Parts} parts
  * @returns {Promise<Decoder>}
  */
-export async function open({ ort, session, file }) {
-  const [prepare, point] = [await session('prepare'), await openPointKernel((await file('kernel')).buffer)];
+export async function open({ ort, threads, session, file }) {
+  const prepare = await session('prepare');
+  const point = await openPointKernel((await file('kernel')).buffer, threads);
   return createHoverGraph(ort, { prepare, point, prepareWithMask: () => session('prepare_with_mask') });
 }
