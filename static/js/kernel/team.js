@@ -142,7 +142,7 @@ export function leadTeam(instance, file, place) {
       Atomics.store(control, POINTS, labels.length);
       command(POINT);
       const iou = actions.point();
-      return { logits: Float32Array.from(logits), iou };
+      return { logits: new Float32Array(logits), iou };
     },
   };
 }
