@@ -10,6 +10,7 @@ FROM python:3.11-slim-bookworm
 WORKDIR /app
 COPY . .
 COPY --from=page /app/static/vendor static/vendor
+COPY --from=page /app/static/kernels static/kernels
 RUN pip install --no-cache-dir . && useradd --create-home sam
 USER sam
 EXPOSE 7860

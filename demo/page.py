@@ -16,7 +16,7 @@ from demo.codings import Coding, choose_coding, compress_all
 
 REVALIDATE = "no-cache"
 FOREVER = "public, max-age=31536000, immutable"  # folders under vendor/ carry their version in the name
-VENDOR_HINT = "the page's runtime is not built; run: npm ci && npm run vendor"
+VENDOR_HINT = "the page's runtime and kernel are not built; run: npm ci && npm run vendor"
 # What the platform's table of types may lack or get wrong; modules and wasm are refused under any other type.
 _TYPES = {
     ".js": "text/javascript; charset=utf-8",
@@ -95,4 +95,4 @@ def static_folder() -> Path:
 
 
 def vendor_is_built(static: Path) -> bool:
-    return (static / "vendor").is_dir()
+    return (static / "vendor").is_dir() and any((static / "kernels").glob("*.wasm"))

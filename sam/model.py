@@ -292,9 +292,7 @@ class Prompts:
             raise ValueError(f"prompts disagree about the prompt axis (B, P, ...): P is {axes}")
         per_image = next(iter(axes.values()), None)
         if per_image == 0:
-            raise ValueError(
-                "the prompt axis (B, P, ...) holds P = 0 prompts; leave them out to ask without any"
-            )
+            raise ValueError("the prompt axis (B, P, ...) holds P = 0 prompts; leave them out to ask without any")
         if per_image is not None:
             coords, labels, boxes, masks = (
                 None if tensor is None else tensor.flatten(0, 1) for tensor in (coords, labels, boxes, masks)
