@@ -19,24 +19,37 @@ Notation: head h has T tokens, Q = X Wq + bq are queries, K and V likewise, S ar
 5. Layer normalisation of many rows is written out (`normalize_rows`): ONNX Runtime's LayerNormalization is slow in
    wasm; the same in its elementwise operators takes about half the time.
 
-Million products per prompt (one click and padding: T = 7; an embedding of 256 x 64 x 64; 8 heads of 16), and speed in
-onnxruntime-web 1.30 (wasm, 1 thread, processor time, medians of interleaved runs) in times of the official graph:
+Million products per prompt (one click and padding: T = 7; an embedding of 256 x 64 x 64), for the decoder of the
+published models (256 channels, 8 heads) and for `tiny`'s (128, 4), and speed in onnxruntime-web 1.30 in headless
+Chromium (wasm, 1 thread, processor time, medians of interleaved runs) in times of the official graph, 256 channels:
 
-| graph                                              | products | speed |
-| -------------------------------------------------- | -------- | ----- |
-| `official`, quantized with `quantize_dynamic`      | 1,813    | 1.00  |
-| `hover`, the modules as they are, low-res logits   | 1,813    | 0.87  |
-| + step 1                                           | 1,409    |       |
-| + step 2                                           | 1,093    |       |
-| + step 3                                           | 881      |       |
-| + step 4: `Point`, with LayerNormalization         | 881      | 1.57  |
-| + step 5: `Point` as it is (int8 and fp16 too)     | 881      | 1.75  |
-| `Prepare`, once per picture; 10.5 MB stay          | 404      | 4.7   |
+|                                                  | products, 256 | speed | products, 128 | speed |
+| ------------------------------------------------ | ------------- | ----- | ------------- | ----- |
+| `official`, quantized with `quantize_dynamic`    | 1,813         | 1.00  | 597           |       |
+| the modules as they are, low-res logits          | 1,813         | 0.87  | 597           |       |
+| + step 1                                         | 1,409         |       |               |       |
+| + step 2                                         | 1,093         |       |               |       |
+| + step 3                                         | 881           |       | 223           |       |
+| + step 4, with LayerNormalization                | 881           | 1.57  | 223           |       |
+| + step 5: `Point` as it is (int8 and fp16 too)   | 881           | 1.7   | 223           | 4.5   |
+| the kernel instead of `Point`                    | 502           | 4.1   | 138           | 10.4  |
+| `Prepare`, once per picture; 10.5 and 5.2 MB     | 404           | 4.7   | 235           | 7.5   |
+| `Prepare` and the kernel's share; 27.7 and 14 MB | 2,154         | 1.4   | 674           | 4.0   |
 
-Over six runs the speeds scatter by 0.85-0.94, 1.52-1.63, 1.67-2.04 and 4.5-5.4. Steps 2 and 3 were not timed alone.
+With 2 threads, wall time: `Point` 1.7, the kernel 3.3 to 3.5; with 128 channels 4.2 and about 8. A second thread gives
+the official graph 1.65 times its speed and the kernel 1.45 times: every thread computes the tokens for itself.
+`python -m demo.bench` measures again. Over many runs the speeds of `Point` scatter by 1.65-1.77, of the kernel by
+3.7-4.25, of the narrow kernel by 9.3-11. Steps 2 and 3 were not timed alone.
 
-Nothing gained: upscaling in 8 blocks of cells (1.00); one mask, chosen by its predicted IoU, instead of four (1 %: only
-the last product and its copy shrink). What is left: upscaling half, of which GELU a third; six products with cells.
+The kernel (`static/js/kernel/point-kernel.js`, `static/kernels/decoder.ts`) goes on where ONNX Runtime's operators end:
+cells are never written out, and upscaling keeps its pixels in the cache. It was needed: the pure graph of 881 million
+products cannot reach 4 in a runtime that does 15 to 18 thousand million a second. What brought it there, in times of
+the official graph: low-rank cells 2.9, chunks that stay in the cache 3.1, no denormal numbers in softmax and scores
+through the token rows 3.4, shares that sum to 1 3.7, deviations from products of token rows 4.1.
+
+Nothing gained: in the graph, upscaling in 8 blocks of cells (1.00), one mask chosen by its predicted IoU instead of
+four (1 %); for `tiny`, ReLU without normalisation in upscaling (5.3 instead of 4.5 in the graph, but nothing in the
+kernel, and the published structure stays), 96 channels (1.13 times as fast), one block (1.3 times).
 """
 
 from __future__ import annotations
@@ -149,7 +162,7 @@ class Point(nn.Module):
 def decoder_weights(model: SAM, dtype: torch.dtype = torch.float16) -> bytes:
     """The weights of `model` that decode, as safetensors under Meta's names, with the configuration as metadata.
 
-    The page's kernel reads them (`static/js/kernel/point-kernel.js`), which computes `Point` in WebAssembly without a graph.
+    The page's kernel reads them: `static/js/kernel/point-kernel.js` computes `Point` in WebAssembly, without a graph.
     """
     parts = {"prompt_encoder": model.prompt_encoder, "mask_decoder": model.mask_decoder}
     tensors = {
