@@ -18,7 +18,6 @@
 /**
  * What answers prompts on a prepared picture: the `point` graph, or the kernel that computes the same.
  * @typedef {object} PointDecoder
- * @property {string} name for people
  * @property {readonly string[]} needs names of the prepared tensors that it reads
  * @property {(prepared: Record<string, OrtTensor>) => void} hold the picture to answer for, until the next
  * @property {(coords: Float32Array, labels: Float32Array) => Promise<Answer>} point
@@ -95,7 +94,6 @@ export function createPointGraph(ort, session) {
   let picture = null;
 
   return {
-    name: 'ONNX Runtime',
     needs,
     hold(prepared) {
       picture = Object.fromEntries(needs.map((name) => [name, prepared[name]]));

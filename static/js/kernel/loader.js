@@ -19,7 +19,6 @@ const BUILDS = ['decoder.relaxed.wasm', 'decoder.wasm'].map((name) => new URL(`.
 export async function openPointKernel(weights, threads = 1) {
   const kernel = await (threads > 1 ? openTeam(weights, threads) : openAlone(weights));
   return {
-    name: 'kernel',
     needs: ['cells'],
     hold: ({ cells }) => kernel.prepare(/** @type {Float32Array} */ (cells.data)),
     point: async (coords, labels) => kernel.point(coords, labels),
