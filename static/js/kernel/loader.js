@@ -9,7 +9,9 @@ import { createPointKernel } from './point-kernel.js';
 import { createShared, leadTeam } from './team.js';
 import { readShape } from './weights.js';
 
-const BUILDS = ['decoder.relaxed.wasm', 'decoder.wasm'].map((name) => new URL(`../../kernels/${name}`, import.meta.url));
+const BUILDS = ['decoder.relaxed.wasm', 'decoder.wasm'].map(
+  (name) => new URL(`../../kernels/${name}`, import.meta.url),
+);
 
 /**
  * @param {ArrayBuffer} weights
@@ -65,6 +67,7 @@ async function compile() {
 /** @param {URL} url */
 async function compileFrom(url) {
   const response = await fetch(url);
-  if (!response.ok) throw new Error(`The decoder's kernel could not be downloaded: the server answered ${response.status}.`);
+  if (!response.ok)
+    throw new Error(`The decoder's kernel could not be downloaded: the server answered ${response.status}.`);
   return WebAssembly.compile(await response.arrayBuffer());
 }

@@ -294,7 +294,19 @@ export function createPointKernel({ exports }, file, team = ALONE) {
       state.given.forEach(({ column, values }, of) => {
         const [taken, like, bytes] = [rows + column * 4, likenesses[of], bytesOf(inner + 1)];
         const ofChunk = like + first * bytes;
-        kernel.dotTaken(taken, stride, ofChunk, bytes, values, count - 1, heads, headDepth, scales + first * 4, size, out);
+        kernel.dotTaken(
+          taken,
+          stride,
+          ofChunk,
+          bytes,
+          values,
+          count - 1,
+          heads,
+          headDepth,
+          scales + first * 4,
+          size,
+          out,
+        );
       });
       square(rows, size, out);
       kernel.invertDeviations(out, size, width, EPS);
@@ -373,7 +385,18 @@ export function createPointKernel({ exports }, file, team = ALONE) {
       const quarters = project(first, size);
       kernel.normalizeGelu(quarters, size * 4, quarter, between.weight, between.bias, EPS_2D);
       const [bytes, rows] = [second.outputs * 4, size * 4];
-      kernel.multiply(quarters, quarter * 4, second.panels, second.bias, 0, pixels, bytes, rows, second.outputs, quarter);
+      kernel.multiply(
+        quarters,
+        quarter * 4,
+        second.panels,
+        second.bias,
+        0,
+        pixels,
+        bytes,
+        rows,
+        second.outputs,
+        quarter,
+      );
       kernel.paint(pixels, first, size, channels, brushes, shape.columns, shape.ownRows, out);
     });
     return memory.numbers(out, MASKS * 16 * n).slice();
@@ -413,7 +436,8 @@ export function createPointKernel({ exports }, file, team = ALONE) {
   function scoring(view, seen, asked, start, state) {
     const { shares, stride, scales, used, padded } = state;
     /** @param {number} rows @param {number} from @param {number} size @param {number} out */
-    const score = (rows, from, size, out) => kernel.score(rows, innerRow, asked, from, size, heads, padded, headDepth, out);
+    const score = (rows, from, size, out) =>
+      kernel.score(rows, innerRow, asked, from, size, heads, padded, headDepth, out);
     if (used === 0) return (first, size, out) => score(seen + first * innerRow, start, size, out);
     const across = heads * padded;
     const count = Math.ceil(used / 4) * 4;

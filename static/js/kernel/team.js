@@ -2,9 +2,9 @@
 /**
  * Several kernels for one picture, each in a thread of its own with its share of the rows.
  *
- * The first member lives in the decoder's worker and leads; the others wait for its commands. All memory that they share
- * is here: commands, the picture's cells, the prompt, numbers to exchange, the logits. Members wait for each other with
- * `Atomics.wait`, so the leader must not live in a page's main thread.
+ * The first member lives in the decoder's worker and leads; the others wait for its commands. All memory that they
+ * share is here: commands, the picture's cells, the prompt, numbers to exchange, the logits. Members wait for each other
+ * with `Atomics.wait`, so the leader must not live in a page's main thread.
  */
 
 /** @import { TensorFile } from '../protocol.js' */
@@ -12,7 +12,8 @@
 import { createPointKernel } from './point-kernel.js';
 import { MASKS } from './weights.js';
 
-/** @typedef {{control: Int32Array<SharedArrayBuffer>, cells: Float32Array, prompt: Float32Array, exchange: Float32Array, logits: Float32Array}} Shared */
+/** @typedef {Record<'cells' | 'prompt' | 'exchange' | 'logits', Float32Array>} SharedNumbers */
+/** @typedef {SharedNumbers & {control: Int32Array<SharedArrayBuffer>}} Shared */
 /** @typedef {{rank: number, size: number, shared: Shared}} Place */
 /** @typedef {Place & {module: WebAssembly.Module, weights: ArrayBuffer}} Recruit what a teammate starts with */
 

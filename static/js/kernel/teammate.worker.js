@@ -5,7 +5,10 @@
 import { parseTensorFile } from '../protocol.js';
 import { followTeam } from './team.js';
 
-self.addEventListener('message', async (/** @type {MessageEvent<Recruit>} */ { data: { module, weights, ...place } }) => {
-  const instance = await WebAssembly.instantiate(module);
-  followTeam(instance, parseTensorFile(weights), place, () => self.postMessage('ready'));
-});
+self.addEventListener(
+  'message',
+  async (/** @type {MessageEvent<Recruit>} */ { data: { module, weights, ...place } }) => {
+    const instance = await WebAssembly.instantiate(module);
+    followTeam(instance, parseTensorFile(weights), place, () => self.postMessage('ready'));
+  },
+);

@@ -2,8 +2,8 @@
 /**
  * The decoder's weights as the kernel multiplies with them, read under Meta's names.
  *
- * Sizes: C channels of tokens and cells, D of attention between them (C / 2), n cells, all or a team member's part. A weight is outputs x inputs, as
- * in PyTorch, and is packed for `x . its transpose`.
+ * Sizes: C channels of tokens and cells, D of attention between them (C / 2), n cells, all or a team member's part. A
+ * weight is outputs x inputs, as in PyTorch, and is packed for `x . its transpose`.
  */
 
 /** @import { TensorFile } from '../protocol.js' */
@@ -51,7 +51,8 @@ export function readShape({ image_encoder: encoder, mask_decoder: decoder }, { r
     cells: (endRow - firstRow) * columns, // n
   };
   const fits = decoder.num_multimask_outputs === MASKS - 1 && width % 32 === 0 && shape.headDepth % 16 === 0;
-  if (!fits || shape.cells % 4) throw new Error(`The kernel does not know a decoder of the shape ${JSON.stringify(decoder)}.`);
+  if (!fits || shape.cells % 4)
+    throw new Error(`The kernel does not know a decoder of the shape ${JSON.stringify(decoder)}.`);
   return shape;
 }
 
@@ -225,7 +226,9 @@ export function readWeights(kernel, memory, { tensors }, shape) {
       norm: norm(`${upscaling}.1`),
       second: pack(...growth(`${upscaling}.3`)),
     },
-    hypernetworks: Array.from({ length: MASKS }, (_, i) => perceptron(`mask_decoder.output_hypernetworks_mlps.${i}`, 3)),
+    hypernetworks: Array.from({ length: MASKS }, (_, i) =>
+      perceptron(`mask_decoder.output_hypernetworks_mlps.${i}`, 3),
+    ),
     iouHead: perceptron('mask_decoder.iou_prediction_head', shape.iouLayers),
     zeros: memory.zeros(4 * width + 8),
     ones: memory.put(new Float32Array(width).fill(1)),
