@@ -29,8 +29,8 @@ from demo.pictures import DEFAULT_LIMITS, PictureLimits, read_picture
 from demo.problems import BrokenPicture, EncodeFailed, OtherWeights, Problem, Unexpected, UnknownPicture
 from demo.schemas import (
     Decoder,
-    Event,
     DecoderFile,
+    Event,
     HealthReply,
     ModelInfo,
     Picture,
@@ -304,19 +304,18 @@ class DemoService:
         )
 
     def _export_decoders(self) -> list[Decoder]:
-        weights = decoder_weights(self.model)
-        decoders = (self._export_decoder(precision, weights) for precision in DECODER_PRECISIONS)
+        decoders = (self._export_decoder(precision) for precision in DECODER_PRECISIONS)
         return [decoder for decoder in decoders if decoder is not None]
 
-    def _export_decoder(self, precision: str, kernel_weights: bytes) -> Decoder | None:
+    def _export_decoder(self, precision: str) -> Decoder | None:
         try:
-            pair = export_hover_pair(self.model, precision)
+            pair, kernel = export_hover_pair(self.model, precision), decoder_weights(self.model)
         except Exception:
             log.exception(
                 "the %s decoder could not be exported; the page falls back to the next one", precision
             )
             return None
-        bodies = {role.name: getattr(pair, role.name).bytes for role in fields(pair)} | {"kernel": kernel_weights}
+        bodies = {role.name: getattr(pair, role.name).bytes for role in fields(pair)} | {"kernel": kernel}
         files = {role: _decoder_file(data) for role, data in bodies.items()}
         return Decoder(precision, DECODER_CONTRACT, int(pair.point.contract_version), files)
 

@@ -13,7 +13,7 @@ import os
 import pickle
 import re
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -148,10 +148,12 @@ def _save_hugging_face(model: SAM, folder: Path) -> None:
         "preprocessor_config.json": hugging_face.processor_config(model.config),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    with whole_file(folder / "model.safetensors") as part:
+    with ExitStack() as files:
+        for name, document in documents.items():
+            part = files.enter_context(whole_file(folder / name))
+            part.write_text(json.dumps(document, indent=2) + "\n")
+        part = files.enter_context(whole_file(folder / "model.safetensors"))
         save_file(hugging_face.from_meta(_plain_state(model)), part, metadata={"format": "pt"})
-    for name, document in documents.items():
-        (folder / name).write_text(json.dumps(document, indent=2) + "\n")
 
 
 def _plain_state(model: SAM) -> State:

@@ -163,12 +163,14 @@ def decoder_weights(model: SAM, dtype: torch.dtype = torch.float16) -> bytes:
     """The weights of `model` that decode, as safetensors under Meta's names, with the configuration as metadata.
 
     The page's kernel reads them: `static/js/kernel/point-kernel.js` computes `Point` in WebAssembly, without a graph.
+    `dtype` stores the large ones; the small ones decide much and weigh nothing. What only `Prepare` needs stays here.
     """
     parts = {"prompt_encoder": model.prompt_encoder, "mask_decoder": model.mask_decoder}
     tensors = {
-        f"{part}.{name}": tensor.detach().to("cpu", dtype).contiguous()
+        f"{part}.{name}": tensor.detach().to("cpu", dtype if tensor.numel() >= 1024 else torch.float32).contiguous()
         for part, module in parts.items()
         for name, tensor in module.state_dict().items()
+        if not name.startswith(("mask_downscaling", "no_mask_embed", "embedding_projection"))
     }
     return save(tensors, {"config": json.dumps(model.config.to_dict()), "weights_hash": model.weights_hash()})
 

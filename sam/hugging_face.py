@@ -49,13 +49,13 @@ HEAD_LAYER = re.compile(
 
 def to_meta(state: State) -> State:
     """Give `SamModel` tensors Meta's names."""
-    depths = _head_depths(state, inner=True)
+    depths = _head_depths(state)
     return {_meta_name(key.replace(TIED, POSITIONS), depths): tensor for key, tensor in state.items()}
 
 
 def from_meta(state: State) -> State:
     """Give Meta's tensors `SamModel`'s names, the tied one under both."""
-    depths = _head_depths(state, inner=False)
+    depths = _head_depths(state)
     renamed = {_hugging_face_name(key, depths): tensor for key, tensor in state.items()}
     return renamed | {TIED: renamed[POSITIONS].clone()}
 
@@ -87,7 +87,7 @@ def _hugging_face_name(key: str, depths: dict[str, int]) -> str:
     return re.sub(r"\.norm(\d|_final_attn)\.", r".layer_norm\1.", key)
 
 
-def _head_depths(state: State, *, inner: bool) -> dict[str, int]:
+def _head_depths(state: State) -> dict[str, int]:
     """How many numbered layers every head has."""
     layers = {match[0]: match[1] for match in map(HEAD_LAYER.match, state) if match and match[2].startswith("layers.")}
     return {head: list(layers.values()).count(head) for head in layers.values()}

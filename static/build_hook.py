@@ -1,4 +1,4 @@
-"""Build hook of the Python package: put onnxruntime-web into `static/vendor` before the wheel is packed.
+"""Build hook of the Python package: onnxruntime-web into `static/vendor`, the kernel into `static/kernels`.
 
 The runtime is up to 27 MB of WebAssembly from npm, so it is fetched and packed at build time and never committed.
 """
@@ -18,13 +18,20 @@ class VendorBuildHook(BuildHookInterface):
     def initialize(self, version: str, build_data: dict) -> None:
         root = Path(self.root)
         static = root / "static"
-        if any((static / "vendor").rglob("*.wasm.br")) and any((static / "kernels").glob("*.wasm")):
+        if any((static / "vendor").rglob("*.wasm.br")) and kernels_are_built(static / "kernels"):
             return
         npm = shutil.which("npm")
         if npm is None:
-            raise RuntimeError("npm is needed once, to fetch onnxruntime-web for the page: install Node.js 20 or newer")
+            raise RuntimeError("npm is needed once, to build what the page runs on: install Node.js 20 or newer")
         for command in (
             [npm, "ci", "--ignore-scripts", "--omit=dev", "--no-audit", "--no-fund"],
             [npm, "run", "vendor"],
         ):
             subprocess.run(command, cwd=root, check=True)
+
+
+def kernels_are_built(folder: Path) -> bool:
+    """Whether both builds are there, and no older than their source."""
+    source = (folder / "decoder.ts").stat().st_mtime
+    builds = [folder / name for name in ("decoder.relaxed.wasm", "decoder.wasm")]
+    return all(build.is_file() and build.stat().st_mtime >= source for build in builds)

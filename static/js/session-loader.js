@@ -12,7 +12,7 @@
 /** @import { Tier } from './tiers.js' */
 import { readBody } from './api.js';
 import { createHoverGraph, createPointGraph, sessionOptions } from './hover-graph.js';
-import { openPointKernel } from './kernel/loader.js';
+import { compileKernel, openPointKernel, withGraphForMany } from './kernel/loader.js';
 import { EMBEDDING_SHAPE } from './protocol.js';
 import { runtimeFor } from './runtime.js';
 
@@ -22,6 +22,7 @@ import { runtimeFor } from './runtime.js';
 /** @typedef {{start: number, end: number}} Span on this worker's clock */
 
 const START_TIMEOUT_MS = 60_000;
+const PAUSES_MS = [500, 1500];
 
 /**
  * @param {OpenOptions} options
@@ -51,10 +52,16 @@ async function openWith(role, { tier, threads, suspending, files }, onShare) {
   /** @param {Uint8Array<ArrayBuffer>} bytes @param {boolean} prepares */
   const open = (bytes, prepares) => ort.InferenceSession.create(bytes, sessionOptions(runtime.provider, prepares));
   /** @param {Uint8Array<ArrayBuffer>} bytes */
-  const openPoint = async (bytes) =>
-    role === 'kernel' ? openPointKernel(bytes.buffer, threads) : createPointGraph(ort, await open(bytes, false));
+  const openGraphOf = async (bytes) => createPointGraph(ort, await open(bytes, false));
+  const graphForMany = once(async () => openGraphOf(await download(files.point)));
 
   const first = await timed(open, await bodies.prepare, true);
+  /** @param {Uint8Array<ArrayBuffer>} bytes */
+  const openPoint = async (bytes) => {
+    if (!bodies.kernel) return openGraphOf(bytes);
+    const kernel = await openPointKernel(await bodies.kernel, bytes.buffer, threads);
+    return withGraphForMany(kernel, first.value.outputNames, graphForMany);
+  };
   const second = await timed(openPoint, await bodies.answering);
   const prepareWithMask = once(async () => open(await download(files.prepare_with_mask), true));
   const graph = createHoverGraph(ort, { prepare: first.value, point: second.value, prepareWithMask });
@@ -80,7 +87,9 @@ function downloadBoth(files, role, onShare) {
     body.catch(() => {}); // told when it is awaited; the runtime may fail before that
     return body;
   };
-  return { prepare: start('prepare'), answering: start('answering') };
+  const kernel = role === 'kernel' ? compileKernel() : null;
+  kernel?.catch(() => {});
+  return { prepare: start('prepare'), answering: start('answering'), kernel };
 }
 
 /**
@@ -88,9 +97,19 @@ function downloadBoth(files, role, onShare) {
  * @param {(bytes: number) => void} [onBytes]
  */
 async function download({ url }, onBytes = () => {}) {
-  const response = await fetch(url);
+  const response = await fetchPatiently(url);
   if (!response.ok) throw new Error(`The decoder could not be downloaded: the server answered ${response.status}.`);
   return new Uint8Array(await readBody(response, onBytes));
+}
+
+/** A connection that is lost for a moment is no reason to give a tier up. @param {string} url */
+async function fetchPatiently(url) {
+  for (const pause of PAUSES_MS) {
+    const response = await fetch(url).catch(() => null);
+    if (response) return response;
+    await new Promise((resolve) => setTimeout(resolve, pause));
+  }
+  return fetch(url);
 }
 
 /**

@@ -33,6 +33,7 @@ PROMPTS = {
     "box": ([[10, 20], [60, 50]], [2, 3]),
     "three clicks": ([[40, 30], [60, 50], [5, 60], [0, 0]], [1, 0, 1, -1]),
     "ten clicks and a box": ([[6 * i, 60 - 5 * i] for i in range(12)], [1, 0] * 5 + [2, 3]),
+    "as many as the kernel takes": ([[2.5 * i, 60 - 2.5 * i] for i in range(24)], [1, 0] * 12),
 }
 ASK = """async ({ weights, cells, prompts, threads }) => {
     const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer;
@@ -40,8 +41,8 @@ ASK = """async ({ weights, cells, prompts, threads }) => {
         const letters = Array.from(new Uint8Array(values.buffer), (byte) => String.fromCharCode(byte));
         return btoa(letters.join(''));
     };
-    const { openPointKernel } = await import('/static/js/kernel/loader.js');
-    const decoder = await openPointKernel(bytes(weights), threads);
+    const { compileKernel, openPointKernel } = await import('/static/js/kernel/loader.js');
+    const decoder = await openPointKernel(await compileKernel(), bytes(weights), threads);
     decoder.hold({ cells: { data: new Float32Array(bytes(cells)) } });
     const answers = [];
     for (const { coords, labels } of prompts) {
@@ -52,7 +53,7 @@ ASK = """async ({ weights, cells, prompts, threads }) => {
 }"""
 
 
-def ask(sam_page, model: SAM, cells: torch.Tensor, prompts: list, threads: int = 1) -> list:
+def ask(sam_page, model: SAM, cells, prompts: list, *, threads: int = 1, dtype: torch.dtype = torch.float32) -> list:
     """The kernel's answers in the page's decoder worker: [(logits, IoU estimates)]."""
     if not sam_page.page.workers:
         sam_page.open(tier="wasm")
@@ -61,7 +62,7 @@ def ask(sam_page, model: SAM, cells: torch.Tensor, prompts: list, threads: int =
         ASK,
         {
             "threads": threads,
-            "weights": base64.b64encode(decoder_weights(model, torch.float32)).decode(),
+            "weights": base64.b64encode(decoder_weights(model, dtype)).decode(),
             "cells": base64.b64encode(cells.numpy().tobytes()).decode(),
             "prompts": [{"coords": np.ravel(coords).tolist(), "labels": labels} for coords, labels in prompts],
         },
@@ -97,7 +98,7 @@ def test_every_prompt_gets_pytorchs_logits(sam_page, model, threads):
     prompts = list(PROMPTS.values())
     dense = model.prompt_encoder.embed_no_mask(1)
     expected = [expect(model, embedding, dense, *each) for each in prompts]
-    assert_close(ask(sam_page, model, cells, prompts, threads), expected)
+    assert_close(ask(sam_page, model, cells, prompts, threads=threads), expected)
 
 
 @torch.no_grad()
@@ -123,6 +124,27 @@ def test_browser_without_relaxed_simd_takes_the_other_build(sam_page, guard, mod
     assert_close(answers, [expect(model, embedding, dense, *prompts[0])])
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("model", ["published"], indirect=True)
+def test_weights_in_half_precision_keep_the_masks(sam_page, model):
+    embedding = torch.randn(model.config.embedding_shape, generator=torch.Generator().manual_seed(5))
+    cells = Prepare(model.prompt_encoder, model.mask_decoder)(embedding)[0]
+    prompts, dense = list(PROMPTS.values()), model.prompt_encoder.embed_no_mask(1)
+    for (logits, _), prompt in zip(ask(sam_page, model, cells, prompts, dtype=torch.float16), prompts, strict=True):
+        given, true = logits > 0, expect(model, embedding, dense, *prompt)[0] > 0
+        assert (given & true).sum() / (given | true).sum() >= 0.99
+
+
+def test_more_points_than_the_kernel_takes_are_the_graphs(sam_page, oracle, photographs):
+    picture = photographs["chelsea"]
+    sam_page.open(tier="wasm")
+    sam_page.open_gallery(picture)
+    with sam_page.page.expect_request(re.compile("/api/decoders/")):  # the graph, on demand
+        for index in range(26):
+            shown = sam_page.click(60 + 8 * index, 130 + 4 * (index % 3))
+    assert oracle.agreement(picture, shown) >= 0.97
+
+
 def test_page_without_its_kernel_answers_with_the_graph(sam_page, oracle, photographs):
     """The kernel's files cannot be had; the same tier works all the same, on the `point` graph."""
     graphs = []
@@ -132,3 +154,21 @@ def test_page_without_its_kernel_answers_with_the_graph(sam_page, oracle, photog
     sam_page.open_gallery(photographs["chelsea"])
     assert oracle.agreement(photographs["chelsea"], sam_page.hover(130, 130)) >= 0.97
     assert any("the graph answers instead" in text for text in graphs)
+
+
+def test_thread_that_cannot_start_leaves_the_tier_to_the_graph(sam_page, guard, oracle, photographs):
+    if sam_page.page.evaluate("() => navigator.hardwareConcurrency") < 2:
+        pytest.skip("this machine has one core")
+    guard.expect(r"no-such\.worker\.js")
+    texts = []
+    sam_page.page.on("console", lambda message: texts.append(message.text))
+
+    def lose_the_thread(route):
+        answer = route.fetch()
+        route.fulfill(response=answer, body=answer.text().replace("teammate.worker.js", "no-such.worker.js"))
+
+    sam_page.page.route("**/kernel/loader.js", lose_the_thread)
+    assert sam_page.open(tier="wasm-threads")["decoder"]["tier"] == "wasm-threads"
+    sam_page.open_gallery(photographs["chelsea"])
+    assert oracle.agreement(photographs["chelsea"], sam_page.hover(130, 130)) >= 0.97
+    assert any("the graph answers instead" in text for text in texts)

@@ -17,7 +17,8 @@
  *    the output projection, so X O^T is the picture's product with that projection, made once, times values.
  * 5. Upscaling takes 32 cells at a time through all its steps, so that their pixels never leave the cache.
  *
- * `sam/hover.py` has the graph's algebra and all figures.
+ * Step 4 grows with the square of the points, so many points are the graph's: `MOST_POINTS`. `sam/hover.py` has the
+ * graph's algebra and all figures.
  */
 
 /** @import { TensorFile } from '../protocol.js' */
@@ -44,6 +45,9 @@ import { MASKS, encodePosition, readShape, readWeights } from './weights.js';
 
 /** @type {Team} */
 const ALONE = { rank: 0, size: 1, exchange: (values) => [values] };
+
+/** Padding and box corners count. Up to here the kernel is the faster one. */
+export const MOST_POINTS = 24;
 
 const OWN_TOKENS = 1 + MASKS; // the IoU token, then one for each mask
 const PADDING = -1;
@@ -352,7 +356,8 @@ export function createPointKernel({ exports }, file, team = ALONE) {
     const transposed = memory.reserve(padded * width);
     kernel.pack(offers, row, width, used, true, transposed);
     const gram = memory.reserve(padded * padded);
-    kernel.multiply(offers, row, transposed, weights.zeros, 0, gram, padded * 4, padded, padded, width);
+    const zeros = memory.zeros(padded);
+    kernel.multiply(offers, row, transposed, zeros, 0, gram, padded * 4, padded, padded, width);
     const values = memory.numbers(gram, padded * padded);
     for (let i = 0; i < used; i += 1) {
       for (let j = 0; j < used; j += 1) values[i * padded + j] *= i < j ? 2 : Number(i === j);

@@ -9,7 +9,7 @@
 
 /** @import { TensorFile } from '../protocol.js' */
 /** @import { PointKernel, Team } from './point-kernel.js' */
-import { createPointKernel } from './point-kernel.js';
+import { MOST_POINTS, createPointKernel } from './point-kernel.js';
 import { MASKS } from './weights.js';
 
 /** @typedef {Record<'cells' | 'prompt' | 'exchange' | 'logits', Float32Array>} SharedNumbers */
@@ -24,8 +24,7 @@ const ARRIVED = 3; // counts arrivals at meetings
 const FAILED = 4;
 const PREPARE = 1;
 const POINT = 2;
-const MOST_POINTS = 512;
-const MOST_EXCHANGED = 131_072;
+const MOST_EXCHANGED = 65_536; // of MOST_POINTS tokens, for any width in use
 const SPINS = 20_000; // a meeting is near; sleeping and waking would take longer
 const PATIENCE_MS = 10_000;
 
@@ -56,10 +55,12 @@ function joinTeam({ rank, size, shared: { control, exchange } }) {
     meetings += 1;
     const everybody = meetings * size;
     if (Atomics.add(control, ARRIVED, 1) + 1 === everybody) Atomics.notify(control, ARRIVED);
-    for (let i = 0; i < SPINS; i += 1) if (Atomics.load(control, ARRIVED) >= everybody) return;
-    for (let now = Atomics.load(control, ARRIVED); now < everybody; now = Atomics.load(control, ARRIVED)) {
-      const woken = Atomics.wait(control, ARRIVED, now, PATIENCE_MS);
-      if (woken === 'timed-out' || Atomics.load(control, FAILED)) throw new Error('A thread of the decoder failed.');
+    for (let i = 0; ; i += 1) {
+      const now = Atomics.load(control, ARRIVED);
+      if (Atomics.load(control, FAILED)) throw new Error('A thread of the decoder failed.');
+      if (now >= everybody) return;
+      const woken = i < SPINS ? 'spinning' : Atomics.wait(control, ARRIVED, now, PATIENCE_MS);
+      if (woken === 'timed-out') throw new Error('A thread of the decoder fell silent.');
     }
   }
 
@@ -137,7 +138,6 @@ export function leadTeam(instance, file, place) {
       actions.prepare();
     },
     point(coords, labels) {
-      if (labels.length > MOST_POINTS) throw new RangeError(`${labels.length} points are more than ${MOST_POINTS}.`);
       prompt.set(coords);
       prompt.set(labels, coords.length);
       Atomics.store(control, POINTS, labels.length);
@@ -168,6 +168,7 @@ export function followTeam(instance, file, place, onReady) {
     }
   } catch (error) {
     Atomics.store(control, FAILED, 1);
+    Atomics.add(control, ARRIVED, 1); // so that nobody who is about to sleep misses it
     Atomics.notify(control, ARRIVED);
     throw error;
   }

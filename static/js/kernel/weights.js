@@ -50,8 +50,8 @@ export function readShape({ image_encoder: encoder, mask_decoder: decoder }, { r
     ownRows: endRow - firstRow,
     cells: (endRow - firstRow) * columns, // n
   };
-  const fits = decoder.num_multimask_outputs === MASKS - 1 && width % 32 === 0 && shape.headDepth % 16 === 0;
-  if (!fits || shape.cells % 4)
+  const whole = [width / 32, shape.headDepth / 16, decoder.mlp_dim / 8, decoder.iou_head_hidden_dim / 8, shape.cells / 4];
+  if (decoder.num_multimask_outputs !== MASKS - 1 || !whole.every(Number.isInteger))
     throw new Error(`The kernel does not know a decoder of the shape ${JSON.stringify(decoder)}.`);
   return shape;
 }

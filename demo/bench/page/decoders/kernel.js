@@ -3,7 +3,7 @@
 
 /** @import { Decoder, Parts } from '../bench.worker.js' */
 import { createHoverGraph } from '../../../../static/js/hover-graph.js';
-import { openPointKernel } from '../../../../static/js/kernel/loader.js';
+import { compileKernel, openPointKernel } from '../../../../static/js/kernel/loader.js';
 
 /**
  * @param {Parts} parts
@@ -11,6 +11,6 @@ import { openPointKernel } from '../../../../static/js/kernel/loader.js';
  */
 export async function open({ ort, threads, session, file }) {
   const prepare = await session('prepare');
-  const point = await openPointKernel((await file('kernel')).buffer, threads);
+  const point = await openPointKernel(await compileKernel(), (await file('kernel')).buffer, threads);
   return createHoverGraph(ort, { prepare, point, prepareWithMask: () => session('prepare_with_mask') });
 }
