@@ -17,7 +17,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field, fields
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -307,16 +307,20 @@ class DemoService:
         decoders = (self._export_decoder(precision) for precision in DECODER_PRECISIONS)
         return [decoder for decoder in decoders if decoder is not None]
 
+    @cached_property
+    def _kernel_file(self) -> DecoderFile:
+        """The kernel's weights, the same beside every precision of the graphs."""
+        return _decoder_file(decoder_weights(self.model))
+
     def _export_decoder(self, precision: str) -> Decoder | None:
         try:
-            pair, kernel = export_hover_pair(self.model, precision), decoder_weights(self.model)
+            pair, kernel = export_hover_pair(self.model, precision), self._kernel_file
         except Exception:
             log.exception(
                 "the %s decoder could not be exported; the page falls back to the next one", precision
             )
             return None
-        bodies = {role.name: getattr(pair, role.name).bytes for role in fields(pair)} | {"kernel": kernel}
-        files = {role: _decoder_file(data) for role, data in bodies.items()}
+        files = {role.name: _decoder_file(getattr(pair, role.name).bytes) for role in fields(pair)} | {"kernel": kernel}
         return Decoder(precision, DECODER_CONTRACT, int(pair.point.contract_version), files)
 
     def _require_weights(self, weights_hash: str) -> None:
