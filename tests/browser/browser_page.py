@@ -145,8 +145,15 @@ class SamPage:
         return view.x + x * view.width / size["width"], view.y + y * view.height / size["height"]
 
     def screenshot(self) -> np.ndarray:
-        """What is drawn, (H, W, 3) float in device pixels."""
+        """What is drawn once it stands still, (H, W, 3) float in device pixels."""
         self.wait_for("the canvas", lambda state: not state["painting"])
+        before, now = None, self._photograph()
+        # A worker's frame reaches the screen some time after it was painted, on a busy machine many frames later.
+        while before is None or not np.array_equal(before, now):
+            before, now = now, self._photograph()
+        return now
+
+    def _photograph(self) -> np.ndarray:
         self.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
         return np.asarray(Image.open(io.BytesIO(self.page.screenshot())).convert("RGB"), dtype=np.float64)
 

@@ -6,6 +6,7 @@ the square's place in the picture, which only the test knows.
 
 import itertools
 import math
+import time
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from PIL import Image
 pytestmark = pytest.mark.browser
 
 CLOSE, DRAWN = 0.97, 0.9
+PATIENCE_SECONDS = 60
 NEIGHBOURS = list(itertools.product((-1, 0, 1), repeat=2))
 COLOURS = {
     "top left": (255, 0, 0),
@@ -80,7 +82,7 @@ def _check(page, oracle, picture: Picture, ratio: int = 1) -> None:
     page.open()
     page.upload_and_wait(picture)
     page.leave_picture()
-    bare = page.screenshot()
+    bare = _screenshot_with_squares(page, ratio)
     for name, pixel in squares(*picture.size).items():
         page.page.mouse.move(*_seen_at(bare, COLOURS[name], page.view(), ratio))
         (asked,) = page.answer().prompts["clicks"]
@@ -91,9 +93,23 @@ def _check(page, oracle, picture: Picture, ratio: int = 1) -> None:
     _check_drawn(picture, shown, bare, page, ratio)
 
 
+def _screenshot_with_squares(page, ratio: int) -> np.ndarray:
+    """The screen, once it shows the picture: the page cannot know when a worker's frame reaches the screen."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        screenshot = page.screenshot()
+        if all(_is_colour(screenshot, colour, page.view(), ratio).any() for colour in COLOURS.values()):
+            return screenshot
+        assert time.monotonic() < deadline, "the picture's coloured squares never came to the screen"
+
+
+def _is_colour(screenshot: np.ndarray, colour: tuple[int, int, int], view, ratio: int) -> np.ndarray:
+    return np.abs(in_view(screenshot, view, ratio) - colour).max(-1) < 60
+
+
 def _seen_at(screenshot: np.ndarray, colour: tuple[int, int, int], view, ratio: int) -> tuple[float, float]:
     """Centre of a colour's pixels on the screen, in CSS pixels."""
-    rows, columns = np.nonzero(np.abs(in_view(screenshot, view, ratio) - colour).max(-1) < 60)
+    rows, columns = np.nonzero(_is_colour(screenshot, colour, view, ratio))
     return round(view.x * ratio + columns.mean() + 0.5) / ratio, round(view.y * ratio + rows.mean() + 0.5) / ratio
 
 
