@@ -1,7 +1,8 @@
 """Masks that may overlap, placed into layers: what COCO and SA-1B have in common.
 
-The annotations are COCO's: polygons, or a run-length encoding with plain or compressed counts (Lin et al. 2014 and
-`pycocotools.mask`). pycocotools comes with the `train` extra and is imported when a mask is decoded.
+The annotations are COCO's: polygons, or run lengths, plain or compressed (Lin et al. 2014 and `pycocotools.mask`).
+Polygons are drawn by pycocotools, which comes with the `train` extra and is imported at the first polygon. Run
+lengths are read here, because pycocotools answers damaged ones with masks of uninitialised memory.
 """
 
 from __future__ import annotations
@@ -18,8 +19,31 @@ import numpy as np
 from ..config import Size
 from .record import Record
 
-Rle = dict[str, Any]
-"""`size` (height, width) and `counts`, compressed."""
+
+@dataclass(frozen=True)
+class RunLengths:
+    """A mask of `hw` as the lengths of its runs, down the columns, the first of them background (int64, 1-d).
+
+    `ValueError` with both numbers when the runs do not fill the mask.
+    """
+
+    hw: Size
+    counts: np.ndarray
+
+    def __post_init__(self) -> None:
+        height, width = self.hw
+        if self.counts.sum() != height * width or (self.counts < 0).any():
+            raise ValueError(f"run lengths of {self.counts.sum()} pixels, but {height} x {width} are {height * width}")
+
+    @property
+    def area(self) -> int:
+        """Pixels of mask."""
+        return int(self.counts[1::2].sum())
+
+    def mask(self) -> np.ndarray:
+        """H,W bool."""
+        runs = np.repeat(np.arange(len(self.counts)) % 2 == 1, self.counts)
+        return runs.reshape(self.hw[::-1]).T  # column by column
 
 
 @dataclass(frozen=True)
@@ -62,72 +86,105 @@ class InstanceRecord(Record):
         if annotations.stated_hw is not None:
             self.require_size(annotations.stated_hw, self.json_path)
         instances = annotations.instances
-        layers, order = place_masks([self._rle(instance.segmentation, hw) for instance in instances], hw)
-        return layers, {place: instances[index].category for place, index in order.items()}
+        layers, places = place_masks([self._runs(instance.segmentation, hw) for instance in instances], hw)
+        return layers, {place: instances[index].category for place, index in places.items()}
 
-    def _rle(self, segmentation: Any, hw: Size) -> Rle:
+    def _runs(self, segmentation: Any, hw: Size) -> RunLengths:
         try:
-            rle = to_rle(segmentation, hw)
-        except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(
-                f"{self.json_path}: a segmentation of {self.image_path.name} is invalid: {error}"
-            ) from error
-        self.require_size(rle["size"], self.json_path)
-        return rle
+            runs = to_runs(segmentation, hw)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{self.json_path}: a mask of {self.image_path.name} is invalid: {error}") from error
+        self.require_size(runs.hw, self.json_path)
+        return runs
 
 
-def to_rle(segmentation: Any, hw: Size) -> Rle:
-    """COCO's polygons ([[x, y, x, y, ...], ...]) or run lengths of a picture of `hw` as compressed run lengths.
+def to_runs(segmentation: Any, hw: Size) -> RunLengths:
+    """The run lengths of COCO's polygons [[x, y, x, y, ...], ...], on a picture of `hw`, or of its `size` and `counts`.
 
     Polygons of fewer than three points cover nothing and are left out. `ValueError` says what is malformed.
     """
-    coco_mask = require_pycocotools()
     if isinstance(segmentation, list):
-        polygons = [polygon for polygon in segmentation if len(_require_polygon(polygon)) >= 6]
-        return coco_mask.merge(coco_mask.frPyObjects(polygons or [[0.0] * 6], *hw))
+        return _draw_polygons(segmentation, hw)
     if not isinstance(segmentation, dict) or not {"size", "counts"} <= segmentation.keys():
         raise ValueError("neither a list of polygons nor run lengths with 'size' and 'counts'")
     height, width = segmentation["size"]
     counts = segmentation["counts"]
-    if isinstance(counts, list):
-        if sum(counts) != height * width or min(counts, default=0) < 0:
-            raise ValueError(f"run lengths over {sum(counts)} pixels, size {height} x {width} has {height * width}")
-        return coco_mask.frPyObjects({"size": [height, width], "counts": counts}, height, width)
-    return {"size": [height, width], "counts": counts.encode() if isinstance(counts, str) else counts}
+    counts = np.asarray(counts, np.int64) if isinstance(counts, list) else decompress(counts)
+    return RunLengths((int(height), int(width)), counts)
 
 
-def place_masks(rles: Sequence[Rle], hw: Size) -> tuple[tuple[np.ndarray, ...], dict[tuple[int, int], int]]:
+def decompress(text: str | bytes) -> np.ndarray:
+    """COCO's compressed counts -> int64 run lengths.
+
+    A number is a little-endian series of characters from "0" on: five bits each, a sixth says that more follow, and
+    the last one's fifth is the sign. From the fourth on, numbers are differences to the last run of that colour.
+    """
+    codes = np.frombuffer(text.encode() if isinstance(text, str) else text, np.uint8).astype(np.int64) - 48
+    is_last = codes & 32 == 0
+    if not len(codes) or not is_last[-1] or codes.min() < 0 or codes.max() > 63:
+        raise ValueError(f"compressed run lengths {text[:20]!r} are damaged or cut off")
+    ends = np.flatnonzero(is_last)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    digits = np.arange(len(codes)) - np.repeat(starts, ends - starts + 1)
+    if digits.max() > 11:
+        raise ValueError(f"compressed run lengths {text[:20]!r} hold a number of more than 60 bits")
+    numbers = np.add.reduceat((codes & 31) << (5 * digits), starts)
+    numbers -= ((codes[ends] & 16) >> 4) << (5 * (digits[ends] + 1))
+    numbers[1::2] = numbers[1::2].cumsum()
+    numbers[2::2] = numbers[2::2].cumsum()
+    return numbers
+
+
+def _draw_polygons(polygons: list[Any], hw: Size) -> RunLengths:
+    coco_mask = require_pycocotools()
+    drawn = [polygon for polygon in polygons if len(_require_polygon(polygon, hw)) >= 6]
+    if not drawn:
+        return RunLengths(hw, np.array([hw[0] * hw[1]]))
+    return RunLengths(hw, decompress(coco_mask.merge(coco_mask.frPyObjects(drawn, *hw))["counts"]))
+
+
+def _require_polygon(polygon: Any, hw: Size) -> list[float]:
+    """The polygon; `ValueError` unless it is pairs of numbers on or near the picture (memory grows with its sides)."""
+    if not isinstance(polygon, list) or len(polygon) % 2:
+        raise ValueError("a polygon must be a list of numbers x, y, x, y, ...")
+    furthest = np.abs(np.asarray(polygon, float)).max(initial=0)
+    if not furthest <= 10 * max(hw):
+        raise ValueError(f"a polygon reaches {furthest}, the picture's longer side is {max(hw)}")
+    return polygon
+
+
+def place_masks(masks: Sequence[RunLengths], hw: Size) -> tuple[tuple[np.ndarray, ...], dict[tuple[int, int], int]]:
     """Place masks of a picture of `hw` into layers, big ones first, each into the first layer where it is free.
 
-    Returns H,W int32 layers, in which every mask is complete, and (layer index, segment id) -> index in `rles`.
-    Empty masks are left out.
+    Returns H,W int32 layers, in which every mask is complete, and (layer index, segment id) -> index in `masks`.
+    Empty masks are left out; there is one layer at least.
     """
-    coco_mask = require_pycocotools()
-    areas = coco_mask.area(list(rles)) if rles else np.zeros(0)
     layers, places = [np.zeros(hw, np.int32)], {}
-    for index in np.argsort(-areas.astype(np.int64), kind="stable"):
-        mask = coco_mask.decode(rles[index]).astype(bool)
-        if mask.any():
-            layer = _free_layer(layers, mask)
-            segment = int(layers[layer].max()) + 1
-            layers[layer][mask] = segment
-            places[layer, segment] = int(index)
+    order = sorted(range(len(masks)), key=lambda index: -masks[index].area)
+    for index in order:
+        mask = masks[index].mask()
+        if masks[index].area:
+            window = _window(mask)
+            layer = _free_layer(layers, mask, window)
+            segment = 1 + sum(place[0] == layer for place in places)
+            layers[layer][window][mask[window]] = segment
+            places[layer, segment] = index
     return tuple(layers), places
 
 
-def _free_layer(layers: list[np.ndarray], mask: np.ndarray) -> int:
+def _free_layer(layers: list[np.ndarray], mask: np.ndarray, window: tuple[slice, slice]) -> int:
     """Index of the first layer with nothing under `mask`, a new one where there is none."""
     for index, layer in enumerate(layers):
-        if not layer[mask].any():
+        if not layer[window][mask[window]].any():
             return index
     layers.append(np.zeros_like(layers[0]))
     return len(layers) - 1
 
 
-def _require_polygon(polygon: Any) -> list[float]:
-    if not isinstance(polygon, list) or len(polygon) % 2 or not np.isfinite(np.asarray(polygon, float)).all():
-        raise ValueError("a polygon must be a list of numbers x, y, x, y, ...")
-    return polygon
+def _window(mask: np.ndarray) -> tuple[slice, slice]:
+    """The rows and columns that a mask touches, so that small masks cost little."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def require_pycocotools() -> ModuleType:
@@ -135,5 +192,5 @@ def require_pycocotools() -> ModuleType:
     try:
         from pycocotools import mask
     except ImportError as error:
-        raise ImportError("COCO and SA-1B need pycocotools: pip install 'sam-in-the-browser[train]'") from error
+        raise ImportError("COCO's polygons need pycocotools: pip install 'sam-in-the-browser[train]'") from error
     return mask

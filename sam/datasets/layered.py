@@ -53,24 +53,29 @@ def find_layered(folder: Path) -> list[LayeredRecord]:
 
 def _pair(paths: Iterable[Path]) -> list[LayeredRecord]:
     """The records of one folder's files."""
-    pictures, layers = defaultdict(list), defaultdict(dict)
+    pictures: dict[str, list[Path]] = defaultdict(list)
+    layers: dict[str, dict[int, Path]] = defaultdict(dict)
     for path in paths:
         pictures[path.stem].append(path)
         if match := LAYER_NAME.fullmatch(path.name):
             layers[match["picture"]][int(match["index"])] = path
     # NAME.0.png is a layer of NAME, so it is no picture although it would be one by its suffix.
-    found = {name: by_index for name, by_index in layers.items() if name in pictures}
-    for name, by_index in found.items():
+    found = {name: tuple(path for _, path in sorted(layers[name].items())) for name in layers if name in pictures}
+    for name, layer_paths in found.items():
         if len(pictures[name]) > 1:
-            raise ValueError(f"{by_index[min(by_index)]}: belongs to {pictures[name]} alike; keep one of the pictures")
-    orphans = [by_index for name, by_index in layers.items() if name not in pictures]
-    if found and orphans:
-        first = orphans[0][min(orphans[0])]
-        raise ValueError(f"{first}: there is no picture of that name beside it ({', '.join(PICTURES)}); add or remove")
+            raise ValueError(f"{layer_paths[0]}: a layer of each of {pictures[name]}; keep one of the pictures")
+    if found:
+        _require_pictures(pictures, layers)
     return [
-        LayeredRecord(
-            picture, picture.absolute().parent.name, name, tuple(path for _, path in sorted(by_index.items()))
-        )
-        for name, by_index in found.items()
-        for picture in pictures[name]
+        LayeredRecord(pictures[name][0], pictures[name][0].absolute().parent.name, name, layer_paths)
+        for name, layer_paths in found.items()
     ]
+
+
+def _require_pictures(pictures: dict[str, list[Path]], layers: dict[str, dict[int, Path]]) -> None:
+    """`ValueError` for a layer whose picture is missing; NAME.2.png with layers of its own is none of NAME's."""
+    lost = [path for name in layers if name not in pictures for path in layers[name].values()]
+    lost = sorted(path for path in lost if path.stem not in layers)
+    if lost:
+        kinds = ", ".join(PICTURES)
+        raise ValueError(f"{lost[0]}: there is no picture of that name beside it ({kinds}); add it, or remove this")

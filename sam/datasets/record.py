@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from ..config import Size
 
@@ -17,7 +17,17 @@ UNKNOWN_ZERO = ("bsds500", "camvid")
 PICTURES = (".webp", ".jpg", ".jpeg", ".png")
 """Suffixes of pictures, lower case."""
 ORIENTATION = 0x0112
-"""EXIF tag; 5 to 8 exchange height and width."""
+"""The EXIF tag that says how a picture is to be turned."""
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What its values ask for; 1 is upright. From 5 on, height and width change places."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +64,7 @@ class Record:
     def image_hw(self) -> Size:
         """Height and width of `image()`, from the file's header."""
         with opened(self.image_path) as file:
-            turned = file.getexif().get(ORIENTATION, 1) in (5, 6, 7, 8)
-            return file.size if turned else file.size[::-1]  # Pillow says width, height
+            return file.size if _orientation(file) >= 5 else file.size[::-1]  # Pillow says width, height
 
     def require_size(self, found_hw: Size, path: Path) -> None:
         """`ValueError` with both sizes where what `path` holds does not lie on the picture."""
@@ -80,8 +89,18 @@ def opened(path: Path) -> Iterator[Image.Image]:
         raise ValueError(f"{path}: not a picture that can be read ({error}); replace or remove it") from error
 
 
+def _orientation(image: Image.Image) -> int:
+    """1 to 8; 1 where a damaged EXIF block says nothing, as browsers do."""
+    try:
+        value = image.getexif().get(ORIENTATION, 1)
+    except Exception:  # Pillow's readers of EXIF raise whatever they stumble over
+        return 1
+    return value if value in TURNS else 1
+
+
 def _upright(image: Image.Image) -> Image.Image:
-    return ImageOps.exif_transpose(image)
+    orientation = _orientation(image)
+    return image if orientation == 1 else image.transpose(TURNS[orientation])
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

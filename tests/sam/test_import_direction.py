@@ -10,7 +10,7 @@ import pytest
 import sam
 
 ROOT = Path(sam.__file__).parent
-FOREIGN = {"demo", "fastapi", "gradio", "onnx", "onnxruntime", "starlette", "transformers", "uvicorn"}
+FOREIGN = {"demo", "fastapi", "gradio", "onnx", "onnxruntime", "pycocotools", "starlette", "transformers", "uvicorn"}
 LAYERS = (
     ("config",),
     ("layers", "masks", "transforms", "hugging_face"),
@@ -45,6 +45,15 @@ def test_modules_import_only_what_lies_below(height):
     below = {module for layer in LAYERS[:height] for module in layer}
     for module in LAYERS[height]:
         assert siblings(module) <= below, module
+
+
+def test_datasets_know_no_model_and_need_pycocotools_for_polygons_only():
+    trees = [ast.parse(path.read_text()) for path in (ROOT / "datasets").glob("*.py")]
+    outward = {
+        node.module for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 2
+    }
+    assert outward == {"config"}
+    assert "pycocotools" not in imported("import sam.datasets")
 
 
 def test_documented_names_are_importable():
