@@ -6,293 +6,217 @@ an unbroken run would have drawn.
 
 from __future__ import annotations
 
-import json
-import math
+import copy
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from functools import partial
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from ..datasets import Record
 from ..model import SAM
-from ..prompt_encoder import BOX_BOTTOM_RIGHT, BOX_TOP_LEFT, FOREGROUND, PADDING, PromptEncoder
-from .clicks import corrective_click, first_click, jittered_box
-from .data import Batch, BatchSampler, Record
-from .losses import affinity_loss, decoder_loss, mask_iou
+from .cached import CachedSampler, cache_views
+from .lora import apply_lora, merge_lora
+from .objective import Losses, batch_losses, input_scale
+from .progress import Journal, Metrics
+from .recipe import Draw, Recipe
+from .sampling import Batch, PictureSampler
+from .tuning import build_optimizer, freeze, require_parts, set_learning_rate
 
-Decode = Callable[[Tensor, Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor]]
-"""Embeddings, coords, labels and mask logits -> logits and IoU; see `decode`."""
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A stretch of training at one working size: `size` is the side of the halved picture, 512 at inference."""
-
-    size: int
-    steps: int
-    pictures: int = 8
-    masks: int = 8
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that determines a run, besides the data."""
-
-    stages: tuple[Stage, ...]
-    learning_rate: float = 6e-4
-    final_learning_rate: float = 1e-5
-    warmup_steps: int = 200
-    weight_decay: float = 0.05
-    ema_decay: float = 0.995
-    affinity_weight: float = 0.3
-    refinement_shares: tuple[float, ...] = (0.55, 0.3, 0.15)
-    """How often a step adds 0, 1, 2 ... corrective clicks, with mask feedback, after the first prompt."""
-    seed: int = 0
-
-    @property
-    def steps(self) -> int:
-        return sum(stage.steps for stage in self.stages)
-
-    def stage_at(self, step: int) -> Stage:
-        """The stage that step number `step` belongs to."""
-        for stage in self.stages:
-            if step < stage.steps:
-                return stage
-            step -= stage.steps
-        return self.stages[-1]
-
-    def learning_rate_at(self, step: int) -> float:
-        """Linear warm-up, then a cosine down to the final rate."""
-        if step < self.warmup_steps:
-            return self.learning_rate * (step + 1) / self.warmup_steps
-        progress = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
-        span = self.learning_rate - self.final_learning_rate
-        return self.final_learning_rate + span * 0.5 * (1 + math.cos(math.pi * progress))
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """What one step reports."""
-
-    step: int
-    size: int
-    loss: float
-    affinity: float
-    click_iou: float | None
-    box_iou: float | None
-    learning_rate: float
-    masks_per_second: float
+Sampler = PictureSampler | CachedSampler
+MicroBatches = list[tuple[Draw, Batch]]
 
 
 def fit(
     model: SAM,
-    records: list[Record],
+    records: Sequence[Record],
     recipe: Recipe,
-    folder: Path,
+    folder: str | Path,
     *,
+    validation: Sequence[Record] = (),
     dtype: torch.dtype | None = None,
-    compiled: bool = False,
     checkpoint_every: int = 100,
 ) -> Iterator[Metrics]:
-    """Train `model` (this project's tiny encoder) and yield metrics; `folder` keeps the checkpoint and `metrics.jsonl`.
+    """Train `model` where it lies (CPU or GPU) and yield metrics, one value a step.
 
-    Resumes from `folder/checkpoint.pt` when it is there. `dtype` (bfloat16) turns on mixed precision;
-    `compiled` compiles the decoder, a minute or two per working size for about a third more masks a second.
-    Afterwards `folder/model.safetensors` holds the averaged weights.
+    `folder` gets `checkpoint.pt`, from which the same call resumes, `metrics.jsonl`, TensorBoard's files, and at every
+    checkpoint `model.safetensors`: the averaged weights, at the end those of the best look at `validation` if the
+    recipe looks. `dtype` (bfloat16) turns on mixed precision.
     """
+    if model.config.preprocessing != "sam":
+        raise ValueError(f"training knows the preprocessing 'sam' only, this model's is {model.config.preprocessing!r}")
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    run = _Run(model, recipe, compiled=compiled)
-    checkpoint = folder / "checkpoint.pt"
-    if checkpoint.exists():
-        run.load(checkpoint)
-    with open(folder / "metrics.jsonl", "a") as log:
-        for step, batch in _prefetch(records, recipe, run.step):
+    sampler = _sampler(model, records, recipe, folder)
+    run = Run(model, recipe)
+    run.resume(folder)
+    with closing(Journal(folder, run.step)) as journal, closing(_prefetch(sampler, recipe, run.step)) as batches:
+        for batch in batches:
+            if run.has_converged:
+                return
             metrics = run.train_step(batch, dtype)
-            log.write(json.dumps(asdict(metrics)) + "\n")
-            if (step + 1) % checkpoint_every == 0 or step + 1 == recipe.steps:
-                log.flush()
-                run.save(checkpoint)
-                run.averaged(model).save(folder / "model.partial")
-                os.replace(folder / "model.partial", folder / "model.safetensors")
+            if validation and recipe.validate_every and run.step % recipe.validate_every == 0:
+                metrics = replace(metrics, validation=run.validate(validation))
+            if run.step % checkpoint_every == 0 or run.step == recipe.steps or run.has_converged:
+                run.save(folder)
+            journal.write(metrics)
             yield metrics
 
 
-class _Run:
+class Run:
     """Model, optimizer, average and step of one training run."""
 
-    def __init__(self, model: SAM, recipe: Recipe, *, compiled: bool = False) -> None:
-        self.model, self.recipe, self.step = model.train(), recipe, 0
-        predict_masks = model.mask_decoder.predict_masks
-        if compiled:
-            torch._dynamo.config.recompile_limit = 64  # one graph for every working size and number of prompts
-            predict_masks = torch.compile(predict_masks, dynamic=False)
-        self.decode = partial(decode, model.prompt_encoder, predict_masks)
-        decayed = [p for p in model.parameters() if p.ndim > 1]
-        others = [p for p in model.parameters() if p.ndim <= 1]
-        groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        self.optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98), fused=True)
-        self.average = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    def __init__(self, model: SAM, recipe: Recipe) -> None:
+        self.model, self.recipe, self.step = model, recipe, 0
+        if recipe.lora:
+            for part in recipe.lora.parts:
+                apply_lora(model.get_submodule(part), recipe.lora.rank, recipe.lora.alpha)
+        require_parts(model, recipe.named_parts)
+        freeze(model, *recipe.frozen_at(0))
+        self.optimizer = build_optimizer(model, recipe)
+        self.average = _copy_state(model)
+        self.best: dict[str, torch.Tensor] | None = None
+        self.best_score, self.looks_since_best = -1.0, 0
 
-    def train_step(self, batch: Batch, dtype: torch.dtype | None) -> Metrics:
-        started, recipe = time.perf_counter(), self.recipe
-        torch.manual_seed(recipe.seed * 1_000_003 + self.step)
-        rate = recipe.learning_rate_at(self.step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        # With a handful of tokens the plain product is several times faster in the backward pass than the fused kernel.
-        autocast = torch.autocast(self.model.device.type, dtype or torch.bfloat16, enabled=dtype is not None)
-        with autocast, sdpa_kernel(SDPBackend.MATH):
-            losses = batch_losses(self.model, self.decode, batch, recipe)
+    def train_step(self, batches: MicroBatches, dtype: torch.dtype | None) -> Metrics:
+        """One optimizer step over all of `batches`."""
+        started = time.perf_counter()
+        torch.manual_seed(self.recipe.seed * 1_000_003 + self.step)
+        freeze(self.model, *self.recipe.frozen_at(self.step))
+        set_learning_rate(self.optimizer, rate := self.recipe.learning_rate_at(self.step))
         self.optimizer.zero_grad(set_to_none=True)
-        (losses.decoder + recipe.affinity_weight * losses.affinity).backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        losses = [self._backward(kind, batch, dtype, len(batches)) for kind, batch in batches]
+        trained = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
+        nn.utils.clip_grad_norm_(trained, self.recipe.clip_norm)
         self.optimizer.step()
         self._update_average()
         self.step += 1
-        seconds = time.perf_counter() - started
-        return Metrics(
-            self.step, batch.images.shape[-1], losses.decoder.item(), losses.affinity.item(), losses.click_iou,
-            losses.box_iou, rate, batch.targets[:, :, 0, 0].numel() / seconds,
-        )  # fmt: skip
+        prompts = sum(batch.targets.shape[0] * batch.targets.shape[1] for _, batch in batches)
+        return _metrics(self.step, batches[0][0].size, losses, rate, prompts / (time.perf_counter() - started))
 
+    def _backward(self, kind: Draw, batch: Batch, dtype: torch.dtype | None, count: int) -> Losses:
+        device = self.model.device
+        # With a handful of tokens the plain product is several times faster in the backward pass than the fused kernel.
+        with torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None), _plain_attention(device):
+            losses = batch_losses(self.model, batch.to(device), self.recipe, kind.cells_per_block)
+        ((losses.decoder + self.recipe.affinity_weight * losses.affinity) / count).backward()
+        return replace(losses, decoder=losses.decoder.detach(), affinity=losses.affinity.detach())
+
+    @torch.no_grad()
     def _update_average(self) -> None:
         decay = min(self.recipe.ema_decay, (self.step + 1) / (self.step + 10))
-        with torch.no_grad():
-            for name, value in self.model.state_dict().items():
-                average = self.average[name]
-                average.lerp_(value, 1 - decay) if value.is_floating_point() else average.copy_(value)
+        for name, value in self.model.state_dict().items():
+            average = self.average[name]
+            average.lerp_(value, 1 - decay) if value.is_floating_point() else average.copy_(value)
 
-    def averaged(self, model: SAM) -> SAM:
-        """A copy of the model with the averaged weights, in evaluation mode."""
-        copy = SAM.from_config(model.config)
-        copy.load_state_dict(self.average)
-        return copy.eval()
+    # --- validation ----------------------------------------------------------------------------------------------
 
-    def save(self, path: Path) -> None:
-        state = {"model": self.model.state_dict(), "average": self.average, "optimizer": self.optimizer.state_dict()}
-        partial = path.with_suffix(".partial")
-        torch.save({**state, "step": self.step}, partial)
-        os.replace(partial, path)
+    def validate(self, records: Sequence[Record]) -> float:
+        """Mean of the IoU with one click and with a box, of the averaged weights; the best ones are kept."""
+        from ..evaluation import evaluate  # needs more packages than a run without validation
 
-    def load(self, path: Path) -> None:
-        state = torch.load(path, weights_only=True)
-        self.model.load_state_dict(state["model"])
-        self.average = state["average"]
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step = state["step"]
+        report = evaluate(self.averaged(), records, baselines=False)
+        score = float(np.mean([row.scores[measure] for row in report.rows for measure in ("1 click", "box")]))
+        if score > self.best_score:
+            self.best_score, self.best, self.looks_since_best = score, _copy(self.average), 0
+        else:
+            self.looks_since_best += 1
+        return score
 
+    @property
+    def has_converged(self) -> bool:
+        """Whether the last `patience` looks brought nothing better."""
+        return 0 < self.recipe.patience <= self.looks_since_best
 
-@dataclass(frozen=True)
-class Losses:
-    """Sums to minimise, and two figures to watch."""
+    def averaged(self) -> SAM:
+        """A copy of the model with the averaged weights, low-rank updates folded in, in evaluation mode."""
+        return self._with(self.average)
 
-    decoder: Tensor
-    affinity: Tensor
-    click_iou: float | None
-    box_iou: float | None
+    def _with(self, state: dict[str, torch.Tensor]) -> SAM:
+        model = copy.deepcopy(self.model)
+        model.load_state_dict(state)
+        merge_lora(model)
+        return model.eval().requires_grad_(False)
 
+    # --- storage -------------------------------------------------------------------------------------------------
 
-def batch_losses(model: SAM, decode: Decode, batch: Batch, recipe: Recipe) -> Losses:
-    """Encode the pictures once; prompt every mask with a click or a box, then, in some steps, correct once or twice."""
-    pictures, masks = batch.targets.shape[:2]
-    targets, valid = batch.targets.flatten(0, 1), batch.valid.flatten(0, 1)
-    pixels = (batch.images - model.pixel_mean) / model.pixel_std
-    embeddings = model.image_encoder.features(pixels.contiguous(memory_format=torch.channels_last))
-    affinity = affinity_loss(embeddings, batch.segments)
+    def save(self, folder: Path) -> None:
+        """Write `checkpoint.pt` and `model.safetensors`, each in one move."""
+        state = {
+            "model": self.model.state_dict(),
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "best": self.best,
+            "best_score": self.best_score,
+            "looks_since_best": self.looks_since_best,
+        }
+        torch.save(state, folder / "checkpoint.partial")
+        os.replace(folder / "checkpoint.partial", folder / "checkpoint.pt")
+        self._with(self.best or self.average).save(folder / "model.partial")
+        os.replace(folder / "model.partial", folder / "model.safetensors")
 
-    is_click = torch.rand(pictures * masks) < 0.5
-    coords, labels = first_prompts(targets, is_click)
-    logits, iou = decode(embeddings, coords, labels, None)
-    logits, iou = logits.float(), iou.float()
-    loss = decoder_loss(logits, iou, targets, valid, is_click)
-    answer = chosen_logits(logits.detach(), iou.detach(), is_click)
-    click_iou, box_iou = _watch(answer, targets, valid, is_click)
-
-    rounds = int(torch.multinomial(torch.tensor(recipe.refinement_shares), 1))
-    for _ in range(rounds):
-        point, label = corrective_click(answer, targets, valid)
-        coords, labels = append_click(coords, labels, point, label)
-        logits, iou = decode(embeddings, coords, labels, answer.unsqueeze(1))
-        logits, iou = logits.float(), iou.float()
-        loss = loss + decoder_loss(logits, iou, targets, valid, torch.zeros_like(is_click))
-        answer = logits[:, 0].detach()
-    return Losses(loss / (1 + rounds), affinity, click_iou, box_iou)
-
-
-def decode(
-    prompt_encoder: PromptEncoder,
-    predict_masks: Callable,
-    embeddings: Tensor,
-    coords: Tensor,
-    labels: Tensor,
-    masks: Tensor | None,
-) -> tuple[Tensor, Tensor]:
-    """Like `SAM.decode`, for any working size.
-
-    embeddings (P, C, g, g); coords (N, n, 2) in low-resolution cells of that size, labels (N, n) with padding and
-    corners written out; masks (N, 1, 4g, 4g) logits. Returns logits (N, 1+M, 4g, 4g) and IoU (N, 1+M).
-    """
-    grid_hw = tuple(embeddings.shape[-2:])
-    cells_to_pixels = prompt_encoder.input_image_size[0] / (4 * grid_hw[0])
-    sparse = prompt_encoder.embed_points(coords * cells_to_pixels - 0.5, labels)
-    if masks is None:
-        dense = prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
-    else:
-        dense = prompt_encoder.mask_downscaling(masks)
-    position = prompt_encoder.pe_layer(grid_hw).unsqueeze(0)
-    return predict_masks(embeddings, position, sparse, dense)
+    def resume(self, folder: Path) -> None:
+        """Go on from `folder/checkpoint.pt` if it is there."""
+        path = folder / "checkpoint.pt"
+        if not path.exists():
+            return
+        state = torch.load(path, weights_only=True, map_location=self.model.device)
+        self.model.load_state_dict(state.pop("model"))
+        self.optimizer.load_state_dict(state.pop("optimizer"))
+        vars(self).update(state)
 
 
-def first_prompts(targets: Tensor, is_click: Tensor) -> tuple[Tensor, Tensor]:
-    """A click with its padding point, or a box's two corners: coords (N, 2, 2), labels (N, 2)."""
-    clicks = torch.stack([first_click(targets), torch.zeros(len(targets), 2)], 1)
-    corners = jittered_box(targets).unflatten(1, (2, 2))
-    coords = torch.where(is_click[:, None, None], clicks, corners)
-    click_labels = torch.tensor([FOREGROUND, PADDING])
-    box_labels = torch.tensor([BOX_TOP_LEFT, BOX_BOTTOM_RIGHT])
-    return coords, torch.where(is_click[:, None], click_labels, box_labels)
+def _sampler(model: SAM, records: Sequence[Record], recipe: Recipe, folder: Path) -> Sampler:
+    if not recipe.cached_views:
+        return PictureSampler(records, recipe.source_weights, input_scale(model))
+    views = cache_views(model, records, folder / "embeddings", views=recipe.cached_views, seed=recipe.seed)
+    return CachedSampler(views, recipe.source_weights, model.config.image_size)
 
 
-def append_click(coords: Tensor, labels: Tensor, point: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-    """Add one click (N, 2), (N,) in front, so that a padding point stays last."""
-    return torch.cat([point[:, None], coords], 1), torch.cat([label[:, None], labels], 1)
+def _prefetch(sampler: Sampler, recipe: Recipe, start: int) -> Iterator[MicroBatches]:
+    """Draw each step's batches in a thread, one step ahead of the one that uses them."""
 
-
-def chosen_logits(logits: Tensor, iou: Tensor, ambiguous: Tensor) -> Tensor:
-    """What a person would see: the best of the multimask tokens for one click, else the single token: (N, h, w)."""
-    rows = torch.arange(len(logits))
-    best = 1 + iou[:, 1:].argmax(1)
-    return logits[rows, torch.where(ambiguous, best, 0)]
-
-
-def _watch(answer: Tensor, targets: Tensor, valid: Tensor, is_click: Tensor) -> tuple[float | None, float | None]:
-    values = mask_iou(answer, targets, valid)
-    return _mean(values[is_click]), _mean(values[~is_click])
-
-
-def _mean(values: Tensor) -> float | None:
-    return values.mean().item() if len(values) else None  # JSON knows no NaN
-
-
-def _prefetch(records: list[Record], recipe: Recipe, start: int) -> Iterator[tuple[int, Batch]]:
-    """Draw batches in a thread, one ahead of the step that uses them."""
-
-    def draw(step: int) -> Batch:
-        stage = recipe.stage_at(step)
-        seed = int(np.random.SeedSequence([recipe.seed, step]).generate_state(1)[0])
-        return BatchSampler(records, size=stage.size, pictures=stage.pictures, masks=stage.masks, seed=seed).draw()
+    def draw(step: int) -> MicroBatches:
+        rng = np.random.default_rng([recipe.seed, step])
+        draws = recipe.stage_at(step).draws
+        shares = np.array([kind.share for kind in draws])
+        kinds = [draws[rng.choice(len(draws), p=shares / shares.sum())] for _ in range(recipe.accumulate)]
+        return [(kind, sampler.draw(kind, rng)) for kind in kinds]
 
     with ThreadPoolExecutor(1) as pool:
         ahead = pool.submit(draw, start)
         for step in range(start, recipe.steps):
-            batch = ahead.result()
+            batches = ahead.result()
             if step + 1 < recipe.steps:
                 ahead = pool.submit(draw, step + 1)
-            yield step, batch
+            yield batches
+
+
+def _metrics(step: int, size: int, losses: list[Losses], rate: float, speed: float) -> Metrics:
+    def mean(name: str) -> float | None:
+        values = [float(value) for each in losses if (value := getattr(each, name)) is not None]
+        return float(np.mean(values)) if values else None
+
+    ious = {name: mean(name) for name in ("click_iou", "box_iou", "corrected_iou")}
+    return Metrics(step, size, mean("decoder"), mean("affinity"), **ious, learning_rate=rate, masks_per_second=speed)
+
+
+def _plain_attention(device: torch.device):
+    backends = [SDPBackend.MATH] if device.type == "cpu" else [SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
+    return sdpa_kernel(backends)
+
+
+def _copy_state(model: nn.Module) -> dict[str, torch.Tensor]:
+    return _copy(model.state_dict())
+
+
+def _copy(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in state.items()}
