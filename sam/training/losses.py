@@ -1,7 +1,7 @@
-"""What training minimises, as plain functions. All take logits; targets may be soft.
+"""What training minimises, as plain functions.
 
-Sources: focal loss (Lin et al. 2017) and dice loss (Milletari et al. 2016) weighted 20 : 1, IoU regression and the
-minimum over the ambiguous masks as in the SAM paper, appendix A; the affinity loss groups cells of one segment.
+All take float32 logits of any size and shape (..., h, w); targets are in 0-1 and may be soft, `valid` (bool or 0-1)
+marks the pixels that count. The sums and their weights are the SAM paper's (appendix A) unless a name says otherwise.
 """
 
 from __future__ import annotations
@@ -17,7 +17,11 @@ IOU_WEIGHT = 3.0
 def sigmoid_focal_loss(
     logits: Tensor, targets: Tensor, valid: Tensor, alpha: float = 0.25, gamma: float = 2.0
 ) -> Tensor:
-    """Mean focal loss over the valid pixels: (..., h, w) three times -> (...), at least 0."""
+    """Mean focal loss over the valid pixels (Lin et al. 2017): (..., h, w) three times -> (...), at least 0.
+
+    Easy pixels weigh little (`gamma`), background more than foreground (1 - `alpha` against `alpha`), as in the
+    original `sigmoid_focal_loss`.
+    """
     cross_entropy = F.binary_cross_entropy_with_logits(logits, targets.expand_as(logits), reduction="none")
     probability = logits.sigmoid()
     miss = probability + targets - 2 * probability * targets
@@ -26,7 +30,10 @@ def sigmoid_focal_loss(
 
 
 def dice_loss(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
-    """One minus the soft Dice coefficient over the valid pixels: (..., h, w) -> (...), in 0-1."""
+    """One minus the soft Dice coefficient over the valid pixels (Milletari et al. 2016): (..., h, w) -> (...), in 0-1.
+
+    One is added above and below, so that an empty mask answered by an empty one costs nothing.
+    """
     probability = logits.sigmoid() * valid
     targets = targets * valid
     overlap = (probability * targets).sum((-2, -1))
@@ -35,7 +42,7 @@ def dice_loss(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
 
 
 def mask_loss(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
-    """Focal 20 : dice 1, per mask: (..., h, w) -> (...)."""
+    """Focal 20 : dice 1 (SAM paper, appendix A), per mask: (..., h, w) -> (...), at least 0."""
     return 20 * sigmoid_focal_loss(logits, targets, valid) + dice_loss(logits, targets, valid)
 
 
@@ -47,7 +54,7 @@ def mask_iou(logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
 
 
 def decoder_loss(logits: Tensor, iou_predictions: Tensor, targets: Tensor, valid: Tensor, ambiguous: Tensor) -> Tensor:
-    """Loss of all tokens for N prompts: a scalar.
+    """Loss of all tokens for N prompts: a scalar, at least 0.
 
     logits (N, 1+M, h, w), iou_predictions (N, 1+M), targets and valid (N, h, w), ambiguous (N,) bool: a single click.
     An ambiguous prompt trains mainly the best of the M masks, any other mainly the single-mask token; the rest of the
@@ -58,8 +65,12 @@ def decoder_loss(logits: Tensor, iou_predictions: Tensor, targets: Tensor, valid
     single_weight = torch.where(ambiguous, 0.3, 1.0)
     multi_weight = torch.where(ambiguous, 1.0, 0.3)
     per_prompt = single_weight * losses[:, 0] + multi_weight * losses[:, 1:].amin(1)
-    regression = (iou_predictions - mask_iou(logits, targets, valid)).square().mean()
-    return per_prompt.mean() + IOU_WEIGHT * regression
+    return per_prompt.mean() + IOU_WEIGHT * iou_regression_loss(iou_predictions, logits, targets, valid).mean()
+
+
+def iou_regression_loss(iou_predictions: Tensor, logits: Tensor, targets: Tensor, valid: Tensor) -> Tensor:
+    """Squared error of the predicted IoU (SAM paper, appendix A): predictions (...), others (..., h, w) -> (...)."""
+    return (iou_predictions - mask_iou(logits, targets, valid)).square()
 
 
 def affinity_loss(embeddings: Tensor, segments: Tensor, cells: int = 192, temperature: float = 0.1) -> Tensor:
