@@ -10,7 +10,8 @@ import pytest
 import sam
 
 ROOT = Path(sam.__file__).parent
-FOREIGN = {"demo", "fastapi", "gradio", "onnx", "onnxruntime", "pycocotools", "starlette", "transformers", "uvicorn"}
+WEB = {"demo", "fastapi", "gradio", "starlette", "uvicorn"}
+FOREIGN = WEB | {"cv2", "matplotlib", "onnx", "onnxruntime", "pycocotools", "transformers"}
 LAYERS = (
     ("config",),
     ("layers", "masks", "transforms", "hugging_face"),

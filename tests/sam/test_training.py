@@ -13,7 +13,6 @@ from PIL import Image
 from sam import SAM
 from sam.training.clicks import corrective_click, first_click, jittered_box
 from sam.training.data import OUTSIDE, BatchSampler, find_records
-from sam.training.evaluate import bounding_box, deepest_point, disc, evaluate, inscribed_ellipse
 from sam.training.loop import Recipe, Stage, fit
 from sam.training.losses import affinity_loss, dice_loss, mask_iou, sigmoid_focal_loss
 
@@ -137,31 +136,3 @@ def test_a_killed_run_equals_an_unkilled_one(pictures, tmp_path):
     assert all(torch.equal(a[key], b[key]) for key in a)
     assert len((tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()) == 4
     assert json.loads((tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()[0])["step"] == 1
-
-
-def test_the_first_click_is_the_deepest_point_away_from_the_border():
-    mask = np.zeros((20, 30), bool)
-    mask[:, :9] = True  # touches three borders
-    x, y = deepest_point(mask)
-    assert 3 <= x <= 5 and 4 <= y <= 15
-
-
-def test_baselines_are_what_they_say():
-    mask = np.zeros((40, 60), bool)
-    mask[10:30, 20:50] = True
-    box = bounding_box(mask)
-    assert box.tolist() == [20, 10, 50, 30]
-    ellipse = inscribed_ellipse(box, mask.shape)
-    assert bounding_box(ellipse).tolist() == [20, 10, 50, 30]
-    assert ellipse.sum() == pytest.approx(np.pi * 15 * 10, rel=0.02)
-    assert disc(np.array([30, 20]), 0.1, mask.shape).sum() == pytest.approx(np.pi * 36, rel=0.05)
-
-
-def test_evaluation_reports_every_measure_beside_its_baselines(pictures):
-    report = evaluate(small_model().eval(), find_records(pictures), limit=1)
-    (row,) = report.as_dict().values()
-    assert row["masks"] == 1
-    assert {"1 click", "oracle of 3", "3 clicks", "box", "ellipse", "best disc"} < row.keys()
-    assert row["oracle of 3"] >= row["1 click"]
-    assert row["ellipse"] == pytest.approx(np.pi / 4, abs=0.03)
-    assert "squares" in report.as_markdown()
