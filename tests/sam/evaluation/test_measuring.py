@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from sam import SAM
+from sam.datasets import Record
 from sam.evaluation import Report, evaluate
 from sam.evaluation.measuring import first_of_each_source
 from sam.evaluation.report import MODEL_MEASURES, legend
@@ -69,17 +70,25 @@ def test_a_small_real_model_is_measured_by_every_measure(records):
     assert report.model["weights"] == model.weights_hash()
 
 
-def test_a_limit_does_not_change_which_masks_are_drawn(perfect, records):
-    limited, whole = (evaluate(perfect, records, limit=n, baselines=False).rows for n in (2, None))
-    assert limited == whole[:2] and len(whole) == 3
+class Blocks(Record):
+    """A picture without files: nine equal segments, of which a seed draws some."""
+
+    def image(self):
+        return np.zeros((90, 90, 3), np.uint8)
+
+    def layers(self):
+        return (np.kron(np.arange(1, 10).reshape(3, 3), np.ones((30, 30))).astype(np.int32),)
 
 
-def test_a_limit_holds_for_each_source(records):
-    class Record:
-        def __init__(self, source):
-            self.source = source
+def test_a_limit_does_not_change_which_masks_are_drawn(perfect):
+    records = [Blocks(None, source, f"p{n}") for source in "ab" for n in range(3)]
+    limited, whole = (evaluate(perfect, records, limit=n, max_clicks=5, baselines=False).rows for n in (2, None))
+    assert [row.picture for row in limited] == ["p0"] * 6 + ["p1"] * 6 + ["p0"] * 6 + ["p1"] * 6
+    assert list(limited) == [row for row in whole if row.picture != "p2"]
 
-    numbers = [number for number, _ in first_of_each_source([Record(s) for s in "aaabab"], 2)]
+
+def test_a_limit_holds_for_each_source():
+    numbers = [number for number, _ in first_of_each_source([Blocks(None, s, "p") for s in "aaabab"], 2)]
     assert numbers == [0, 1, 3, 5]
 
 
