@@ -85,8 +85,9 @@ def pool_under_masks(embeddings: Tensor, masks: Tensor) -> Tensor:
     return (sums / shares.sum((-2, -1)).clamp(min=1e-6)[..., None]).flatten(0, 1)
 
 
-@torch.no_grad()
-def classify(model: SAM, head: ClassHead, embedding: ImageEmbedding, low_res_logits: Tensor) -> list[tuple[str, float]]:
+def classify(
+    model: SAM, head: ClassHead, embedding: ImageEmbedding, low_res_logits: Tensor | np.ndarray
+) -> list[tuple[str, float]]:
     """The most probable class of each mask and its probability.
 
     low_res_logits: (M, 4h, 4w), as `predict` and `predict_low_res` give them, an array or a tensor. `ValueError` for
@@ -97,8 +98,14 @@ def classify(model: SAM, head: ClassHead, embedding: ImageEmbedding, low_res_log
             f"the head was trained on embeddings of the weights {head.weights_hash[:12]}, this one is of "
             f"{embedding.weights_hash[:12]}; train it anew"
         )
-    masks = torch.as_tensor(low_res_logits, device=embedding.features.device) > model.mask_threshold
-    probabilities = head(pool_under_masks(embedding.features, masks)).softmax(-1)
+    return name_masks(head, embedding, torch.as_tensor(low_res_logits) > model.mask_threshold)
+
+
+@torch.no_grad()
+def name_masks(head: ClassHead, embedding: ImageEmbedding, masks: Tensor) -> list[tuple[str, float]]:
+    """The most probable class of each mask (M, 4h, 4w) bool and its probability."""
+    pooled = pool_under_masks(embedding.features, masks.to(embedding.features.device))
+    probabilities = head(pooled).softmax(-1)
     return [(head.class_names[int(row.argmax())], float(row.max())) for row in probabilities]
 
 
@@ -154,8 +161,10 @@ def true_masks(
 
 def layer_in_frame(layer: np.ndarray, frame: ImageFrame, low_res_hw: Size) -> np.ndarray:
     """The ids (H, W) that lie under the centres of the low-resolution pixels (h, w), 0 in the padding."""
-    steps = (padded / low / scale for padded, low, scale in zip(frame.padded_hw, low_res_hw, frame.scale_xy[::-1]))
-    rows, columns = (((np.arange(low) + 0.5) * step).astype(int) for low, step in zip(low_res_hw, steps))
+    rows, columns = (
+        ((np.arange(low) + 0.5) * (padded / low / scale)).astype(int)
+        for low, padded, scale in zip(low_res_hw, frame.padded_hw, frame.scale_xy[::-1], strict=True)
+    )
     rows, columns = rows[rows < layer.shape[0]], columns[columns < layer.shape[1]]
     canvas = np.zeros(low_res_hw, layer.dtype)
     canvas[: len(rows), : len(columns)] = layer[rows[:, None], columns]
@@ -225,8 +234,7 @@ def judge(model: SAM, head: ClassHead, records: Sequence[Record], label_of: Labe
     for example in label_masks(model, records, label_of):
         labels += example.labels
         for masks, answers in ((example.masks, under_true), (draw_masks(model, example), under_own)):
-            logits = masks.float() * 2 - 1
-            answers += [name for name, _ in classify(model, head, example.embedding, logits + model.mask_threshold)]
+            answers += [name for name, _ in name_masks(head, example.embedding, masks)]
     if not labels:
         raise ValueError("no mask to judge by among the pictures held out")
     counts = Counter(labels)
