@@ -7,7 +7,7 @@ pictures without any that remain. Source: Lin et al. 2014, and https://cocodatas
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from .instances import Annotations, Instance, InstanceRecord
 class CocoRecord(InstanceRecord):
     """A picture and what one file for many pictures says of it."""
 
-    annotated: Annotations
+    annotated: Annotations = field(compare=False)
 
     def annotations(self) -> Annotations:
         return self.annotated
@@ -33,7 +33,8 @@ def is_coco(document: Any) -> bool:
 def coco_records(json_path: Path, document: dict[str, Any], images: Path | None = None) -> list[CocoRecord]:
     """The records of one parsed file; their pictures lie in `images`, or where `picture_folders` looks.
 
-    `ValueError` names the file, and the picture that is not there, whose size differs, or that an annotation lacks.
+    They keep the parsed annotations in memory. `ValueError` names the file, and a picture that is not there or that
+    annotations name without its being listed; sizes and masks are checked when layers are decoded.
     """
     try:
         instances = _instances(document)

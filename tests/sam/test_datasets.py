@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -388,6 +389,7 @@ def test_layouts_mix_and_are_sorted(tmp_path):
     records = find_records(tmp_path)
     assert [record.source for record in records] == ["a", "b", "c"]
     assert all(record.layers()[0].all() for record in records)
+    assert set(records) == set(find_records(tmp_path)) and pickle.loads(pickle.dumps(records)) == records
     for source, format in zip("abc", ("coco", "sa1b", "layered"), strict=True):
         assert [record.source for record in find_records(tmp_path, format)] == [source]
 
