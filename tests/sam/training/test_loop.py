@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sam import load_sam
+from sam import SAM, load_sam
 from sam.datasets import find_records
 from sam.training.loop import Run, fit
 from sam.training.recipe import LoRA, Unfreeze
@@ -133,6 +133,26 @@ def test_low_rank_updates_learn_and_are_folded_into_published_names(pictures, sm
     assert start.keys() == end.keys()
     touched = {key for key in start if key.startswith("image_encoder") and not torch.equal(start[key], end[key])}
     assert touched and all(("qkv.weight" in key) or ("proj.weight" in key) for key in touched)
+
+
+@pytest.mark.parametrize(
+    ("variant", "sizes"),
+    [
+        ("vit_b", {"embed_dim": 32, "depth": 2, "num_heads": 2, "window_size": 4, "global_attn_indexes": (1,)}),
+        ("vit_t", {"embed_dims": (16, 16, 32, 32), "depths": (1, 1, 1, 1), "num_heads": (1, 1, 2, 2)}),
+    ],
+)
+def test_published_architectures_are_tuned_by_the_same_command(
+    pictures, small_recipe, tmp_path, variant, sizes
+):
+    torch.manual_seed(0)
+    model = SAM.from_variant(variant, img_size=128, out_chans=64, **sizes)
+    part = next(name for name in layer_depths(model))
+    recipe = small_recipe(2, frozen=(part,), unfreeze=(Unfreeze(1, (part,)),), layer_decay=0.9)
+    assert len(list(fit(model, find_records(pictures), recipe, tmp_path))) == 2
+    tuned = small_recipe(1, frozen=("image_encoder",), lora=LoRA(rank=2))
+    assert len(list(fit(model, find_records(pictures), tuned, tmp_path / "lora"))) == 1
+    assert load_sam(tmp_path / "lora" / "model.safetensors").config == model.config
 
 
 def test_cached_embeddings_train_as_the_encoder_would(pictures, small_model, small_recipe, tmp_path):
