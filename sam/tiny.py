@@ -6,6 +6,9 @@ graphs serve it, but looks at the picture at half that size: the first step is a
 
 from __future__ import annotations
 
+import math
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -13,11 +16,15 @@ from .config import Size, TinyConfig
 from .layers import Conv2dBN, LayerNorm2d, MLPBlock
 
 
+OCTAVES = 4
+"""Frequencies along each axis that tell a cell's position: 1, 2, 4 and 8 half turns."""
+
+
 class TinyEncoder(nn.Module):
     """Four stages at strides 4, 8, 16, 32 of the halved picture, fused top-down at stride 8.
 
     Input B,3,H,W float, normalised, H and W multiples of 64; output B,out_chans,H/16,W/16. Any such size works
-    (positions come from depth-wise convolutions), `img_size` is the size the model was made for.
+    (no position has weights of its own), `img_size` is the size the model was made for.
     """
 
     def __init__(
@@ -93,7 +100,11 @@ class AttentionBlock(nn.Module):
 
 
 class TopDownFusion(nn.Module):
-    """Bring every stage to stride 8 and project to the embedding (Lin et al. 2017, feature pyramid)."""
+    """Bring every stage to stride 8 and project to the embedding (Lin et al. 2017, feature pyramid).
+
+    Positions are added there, as the published encoders add theirs to the patches: the decoder looks up where a cell
+    is but does not keep it, and has no perceptron on the picture's side to say "inside this box" with.
+    """
 
     def __init__(self, widths: tuple[int, int, int, int], out_chans: int) -> None:
         super().__init__()
@@ -101,12 +112,26 @@ class TopDownFusion(nn.Module):
         self.from16 = Conv2dBN(widths[2], widths[1])
         self.from4 = Conv2dBN(widths[0], widths[1], 3, 2)
         self.out = nn.Conv2d(widths[1], out_chans, 3, padding=1)
+        self.position = nn.Conv2d(4 * OCTAVES, out_chans, 1, bias=False)
         self.norm = LayerNorm2d(out_chans)
 
     def forward(self, x4: Tensor, x8: Tensor, x16: Tensor, x32: Tensor) -> Tensor:
         x16 = F.gelu(x16 + _double(self.from32(x32)))
         x8 = F.gelu(x8 + _double(self.from16(x16)) + self.from4(x4))
-        return self.norm(self.out(x8))
+        return self.norm(self.out(x8) + self.position(grid_positions(x8)))
+
+
+def grid_positions(like_bchw: Tensor) -> Tensor:
+    """Sines and cosines of where each cell lies along each axis: (1, 4 * OCTAVES, h, w) in -1 to 1."""
+    height, width = like_bchw.shape[-2:]
+    y, x = (_waves(side, like_bchw) for side in (height, width))
+    return torch.cat([y[:, :, None].expand(-1, -1, width), x[:, None].expand(-1, height, -1)])[None]
+
+
+def _waves(side: int, like: Tensor) -> Tensor:
+    place = (torch.arange(side, device=like.device) + 0.5) / side
+    phase = math.pi * 2.0 ** torch.arange(OCTAVES, device=like.device)[:, None] * place
+    return torch.cat([phase.sin(), phase.cos()]).to(like.dtype)
 
 
 def _conv_stage(dim: int, depth: int) -> nn.Sequential:
