@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from .config import Size, TinyConfig
 from .layers import Conv2dBN, LayerNorm2d, MLPBlock
 
-
 OCTAVES = 4
 """Frequencies along each axis that tell a cell's position: 1, 2, 4 and 8 half turns."""
 
