@@ -58,8 +58,13 @@ def test_masks_on_photographs_are_compared(results):
 def test_profiles_are_kept_per_operator_and_the_limit_is_counted(results):
     tables, _, folder = results
     assert {row["where"] for row in tables["Operators"]} == {"wasm x1", "native x1"}
-    assert all("Gemm" in row["operators"] or "MatMul" in row["operators"] for row in tables["Operators"])
-    assert len(list(folder.glob("profile-*.json"))) == len(tables["Operators"])
+    profiles = [json.loads(file.read_text()) for file in folder.glob("profile-*.json")]
+    assert len(profiles) == len(tables["Operators"])
+    # Not by their share: in one quick run on a busy machine any operator may take longest.
+    for profile in profiles:
+        operators = {event["args"]["op_name"] for event in profile if "op_name" in event.get("args", {})}
+        assert any("Gemm" in name or "MatMul" in name for name in operators)
+    assert all("%" in row["operators"] for row in tables["Operators"])
     products = {row["candidate"]: row["million products"] for row in tables["Distance to the limit"]}
     assert products["hover, int8"] == products["hover, fp32"] < products["official, fp32"]
 
