@@ -222,19 +222,20 @@ class SAMConfig:
         if kind not in ENCODER_CONFIGS:
             raise ValueError(f"image_encoder type {kind!r} is unknown; use one of {sorted(ENCODER_CONFIGS)}")
         rest = {key: value for key, value in data.items() if key not in ("image_encoder", "mask_decoder")}
-        return _build(
+        return build_from(
             cls,
-            image_encoder=_build(ENCODER_CONFIGS[kind], **encoder),
-            mask_decoder=_build(DecoderConfig, **data.get("mask_decoder", {})),
+            image_encoder=build_from(ENCODER_CONFIGS[kind], **encoder),
+            mask_decoder=build_from(DecoderConfig, **data.get("mask_decoder", {})),
             **rest,
         )
 
 
-def _build(kind: type, **values: Any) -> Any:
+def build_from(kind: type, /, **values: Any) -> Any:
     """Construct dataclass `kind`, turning JSON lists into tuples and naming unknown keys."""
-    unknown = sorted(values.keys() - {f.name for f in fields(kind)})
+    names = [each.name for each in fields(kind)]
+    unknown = sorted(values.keys() - set(names))
     if unknown:
-        raise ValueError(f"{kind.__name__} has no field {', '.join(unknown)}")
+        raise ValueError(f"{kind.__name__} has no field {', '.join(unknown)}; it has {', '.join(names)}")
     return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
 
 

@@ -12,10 +12,19 @@ from typing import Literal, get_args
 
 from .coco import CocoRecord, coco_records, is_coco
 from .layered import LayeredRecord, find_layered
-from .record import PICTURES, UNKNOWN_ZERO, Record
+from .record import PICTURES, UNKNOWN_ZERO, Record, group_by_source
 from .sa1b import Sa1bRecord, read_json, sa1b_record
 
-__all__ = ["UNKNOWN_ZERO", "CocoRecord", "Format", "LayeredRecord", "Record", "Sa1bRecord", "find_records"]
+__all__ = [
+    "UNKNOWN_ZERO",
+    "CocoRecord",
+    "Format",
+    "LayeredRecord",
+    "Record",
+    "Sa1bRecord",
+    "find_records",
+    "group_by_source",
+]
 
 Format = Literal["layered", "coco", "sa1b"]
 LAYOUTS = (

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -75,6 +76,14 @@ class Record:
                 f"{path}: made for {found_hw[0]} x {found_hw[1]} pixels (height x width){hint}, but {self.image_path} "
                 f"has {image_hw[0]} x {image_hw[1]}; masks and picture must have one size"
             )
+
+
+def group_by_source(items: Iterable[Any]) -> dict[str, list[Any]]:
+    """Records, or anything else with a `source`, by it; groups and members keep their order."""
+    groups: dict[str, list[Any]] = {}
+    for item in items:
+        groups.setdefault(item.source, []).append(item)
+    return groups
 
 
 @contextmanager

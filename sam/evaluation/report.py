@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..datasets import group_by_source
 from ..masks import RLE
 from .baselines import FAMILIES, setting_name
 from .metrics import Interval, bootstrap_interval
@@ -69,10 +70,7 @@ class Report:
     @cached_property
     def by_source(self) -> dict[str, list[Row]]:
         """Rows of each source."""
-        groups: dict[str, list[Row]] = {}
-        for row in self.rows:
-            groups.setdefault(row.source, []).append(row)
-        return groups
+        return group_by_source(self.rows)
 
     def values(self, source: str, measure: str) -> np.ndarray:
         """One value a mask, (N,); of a family of baselines its best setting's."""

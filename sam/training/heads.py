@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from ..checkpoint import load_sam
 from ..config import Size
-from ..datasets import Record, find_records
+from ..datasets import Record, find_records, group_by_source
 from ..model import SAM
 from ..predictor import ImageEmbedding, encode, predict_low_res
 from ..transforms import ImageFrame
@@ -262,11 +262,8 @@ def draw_masks(model: SAM, example: LabelledMasks) -> Tensor:
 
 def split(records: Sequence[Record], pictures: int | None = None) -> tuple[list[Record], list[Record]]:
     """Up to `pictures` of each source, evenly spread: three of four to train on, every fourth held out."""
-    by_source: dict[str, list[Record]] = {}
-    for record in records:
-        by_source.setdefault(record.source, []).append(record)
     train, held_out = [], []
-    for group in by_source.values():
+    for group in group_by_source(records).values():
         chosen = np.linspace(0, len(group), min(pictures or len(group), len(group)), endpoint=False).astype(int)
         for number, index in enumerate(chosen):
             (held_out if number % TEST_SHARE == TEST_SHARE - 1 else train).append(group[index])

@@ -75,13 +75,12 @@ class Run:
 
     def __init__(self, model: SAM, recipe: Recipe) -> None:
         self.model, self.recipe, self.step = model, recipe, 0
+        require_parts(model, recipe.named_parts)
         if recipe.lora:
             for part in recipe.lora.parts:
                 apply_lora(model.get_submodule(part), recipe.lora.rank, recipe.lora.alpha)
-        require_parts(model, recipe.named_parts)
-        freeze(model, *recipe.frozen_at(0))
         self.optimizer = build_optimizer(model, recipe)
-        self.average = _copy_state(model)
+        self.average = _copy(model.state_dict())
         self.best: dict[str, torch.Tensor] | None = None
         self.best_score, self.looks_since_best = -1.0, 0
 
@@ -93,8 +92,7 @@ class Run:
         set_learning_rate(self.optimizer, rate := self.recipe.learning_rate_at(self.step))
         self.optimizer.zero_grad(set_to_none=True)
         losses = [self._backward(kind, batch, dtype, len(batches)) for kind, batch in batches]
-        trained = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
-        nn.utils.clip_grad_norm_(trained, self.recipe.clip_norm)
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
         self.optimizer.step()
         self._update_average()
         self.step += 1
@@ -212,10 +210,6 @@ def _metrics(step: int, size: int, losses: list[Losses], rate: float, speed: flo
 def _plain_attention(device: torch.device):
     backends = [SDPBackend.MATH] if device.type == "cpu" else [SDPBackend.FLASH_ATTENTION, SDPBackend.MATH]
     return sdpa_kernel(backends)
-
-
-def _copy_state(model: nn.Module) -> dict[str, torch.Tensor]:
-    return _copy(model.state_dict())
 
 
 def _copy(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -1,7 +1,7 @@
 """One batch's loss: encode the pictures, prompt every mask, correct it as a person would.
 
 SAM paper, appendix A: a click or a box first, then clicks drawn from the error, each with the answer before it as mask
-prompt; the last correction in a while brings no new prompt at all, only the mask.
+prompt; some corrections bring no new prompt, only the mask.
 """
 
 from __future__ import annotations

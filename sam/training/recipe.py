@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
+
+from ..config import build_from
 
 SHIPPED = Path(__file__).parent / "recipes"
 
@@ -167,18 +169,11 @@ class Recipe:
             warmup_steps=max(1, round(self.warmup_steps * scale)),
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data: what `metrics.jsonl` and the model card quote."""
-        return asdict(self)
-
 
 def _build(kind: type, values: Mapping[str, Any]) -> Any:
-    """Construct a dataclass of dataclasses from TOML's tables and lists, naming keys that do not exist."""
+    """Construct a dataclass of dataclasses from TOML's tables and lists."""
     hints = get_type_hints(kind)
-    unknown = sorted(values.keys() - {each.name for each in fields(kind)})
-    if unknown:
-        raise ValueError(f"{kind.__name__.lower()} has no key {', '.join(unknown)}; it has {', '.join(hints)}")
-    return kind(**{name: _convert(hints[name], value) for name, value in values.items()})
+    return build_from(kind, **{name: _convert(hints.get(name), value) for name, value in values.items()})
 
 
 def _convert(hint: Any, value: Any) -> Any:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..datasets import Record
+from ..datasets import Record, group_by_source
 from ..transforms import ImageFrame, resize_image
 from .recipe import Draw
 
@@ -80,9 +80,7 @@ class Sources:
     as 990 varied ones, and the reverse."""
 
     def __init__(self, records: Iterable[Record], weights: Mapping[str, float]) -> None:
-        self.groups: dict[str, list[Record]] = {}
-        for record in records:
-            self.groups.setdefault(record.source, []).append(record)
+        self.groups: dict[str, list[Record]] = group_by_source(records)
         shares = np.array([weights.get(name, 1.0) * len(group) ** 0.5 for name, group in self.groups.items()])
         self.shares = shares / shares.sum()
 
