@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..config import Size
-from ..hover import Prepare, as_rows, by_head, in_place, look_at_each_other, update_tokens
+from ..hover import Prepare, as_rows, by_head, look_at_each_other, update_tokens
 from ..model import SAM
 from ..transformer import Attention
 from .settings import Precision
@@ -51,6 +51,7 @@ class PointDecoder:
         self.grid_hw: Size = self.prompts.image_embedding_size
         prepared = Prepare(self.prompts, self.decoder)(features)
         self.positions = as_rows(self.prompts.get_dense_pe()).to(self.dtype)
+        self._located: Tensor | None = None
         self.cells, self.keys, self.values, self.queries = (tensor.to(self.dtype) for tensor in prepared)
 
     @property
@@ -74,12 +75,14 @@ class PointDecoder:
         h, w = (-(-side // 4) for side in low_hw)
         inside = answers.cells[point].view(*self.grid_hw, -1)[:h, :w].flatten(0, 1)
         grow, norm, act, grow_again, act_again = self.decoder.output_upscaling
-        pixels = F.layer_norm(_quadruple(grow, inside), norm.weight.shape, *_as(self.dtype, norm), norm.eps)
-        pixels = act_again(_quadruple(grow_again, act(pixels)))
+        # From here on pixels lie row by row: moving them now, channels together, is cheaper than moving logits.
+        pixels = _quadruple(grow, inside).view(h, w, 2, -1).transpose(1, 2).reshape(-1, grow.out_channels)
+        pixels = act(F.layer_norm(pixels, norm.weight.shape, *_as(self.dtype, norm), norm.eps))
+        pixels = act_again(_quadruple(grow_again, pixels))
         networks = self.decoder.output_hypernetworks_mlps
         weights = torch.stack([networks[mask](answers.tokens[point, mask]) for mask in chosen])
         logits = weights.to(self.dtype) @ pixels.T
-        return in_place(logits.float(), (h, w))[0, :, : low_hw[0], : low_hw[1]]
+        return _rows_in_place(logits.float(), (2 * h, 2 * w))[:, : low_hw[0], : low_hw[1]]
 
     def _transform(self, prompts: Tensor) -> tuple[Tensor, Tensor]:
         """The two-way transformer: prompt tokens (B, T, C) -> tokens (B, T, C), cells (B, h*w, C)."""
@@ -93,16 +96,21 @@ class PointDecoder:
         cells = self._absorb(attention, self.cells.expand(len(tokens), -1, -1), scores, tokens, first.norm4)
         for block in others:
             tokens = look_at_each_other(block, tokens, prompts)
-            located = cells + self.positions
-            tokens = update_tokens(
-                block, tokens, self._look(block.cross_attn_token_to_image, tokens + prompts, located, cells)
-            )
+            located = self._locate(cells)
+            seen = self._look(block.cross_attn_token_to_image, tokens + prompts, located, cells)
+            tokens = update_tokens(block, tokens, seen)
             attention = block.cross_attn_image_to_token
             scores = self._cell_scores(attention, tokens + prompts, located)
             cells = self._absorb(attention, cells, scores, tokens, block.norm4)
         attention = transformer.final_attn_token_to_image
-        seen = self._look(attention, tokens + prompts, cells + self.positions, cells)
+        seen = self._look(attention, tokens + prompts, self._locate(cells), cells)
         return transformer.norm_final_attn(tokens + seen), cells
+
+    def _locate(self, cells: Tensor) -> Tensor:
+        """Cells and their positions, in memory that is used again and again: the sum is as large as the cells."""
+        if self._located is None or self._located.shape != cells.shape:
+            self._located = torch.empty_like(cells)
+        return torch.add(cells, self.positions, out=self._located)
 
     def _first_look(self, attention: Attention, tokens: Tensor) -> Tensor:
         """Tokens look at the picture as it was prepared; all points' tokens are rows of one product per head."""
@@ -167,6 +175,13 @@ def _quadruple(conv: torch.nn.ConvTranspose2d, rows: Tensor) -> Tensor:
     """`sam.hover.quadruple` in the type of the rows."""
     weight = conv.weight.permute(0, 2, 3, 1).flatten(1).to(rows.dtype)  # (C, 2 * 2 * C')
     return torch.addmm(conv.bias.repeat(4).to(rows.dtype), rows, weight).view(-1, conv.out_channels)
+
+
+def _rows_in_place(logits: Tensor, grid_hw: Size) -> Tensor:
+    """(M, h*w * 2*2), the quarters of every pixel together -> (M, 2h, 2w)."""
+    h, w = grid_hw
+    pairs = logits.view(torch.float64).view(-1, h, w, 2)  # two neighbours in a row move as one number
+    return pairs.transpose(2, 3).reshape(-1, 2 * h, w).view(torch.float32)
 
 
 def _as(dtype: torch.dtype, norm: torch.nn.Module) -> tuple[Tensor, Tensor]:
