@@ -6,7 +6,22 @@
 """
 
 from .candidates import Record
+from .filters import away_from_border, by_area, by_box, by_score, without_duplicates
 from .generator import SamAutomaticMaskGenerator, Update
+from .hierarchy import Node, tree
 from .settings import PRESETS, Settings
 
-__all__ = ["PRESETS", "Record", "SamAutomaticMaskGenerator", "Settings", "Update"]
+__all__ = [
+    "PRESETS",
+    "Node",
+    "Record",
+    "SamAutomaticMaskGenerator",
+    "Settings",
+    "Update",
+    "away_from_border",
+    "by_area",
+    "by_box",
+    "by_score",
+    "tree",
+    "without_duplicates",
+]

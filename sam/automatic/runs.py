@@ -104,6 +104,22 @@ def to_coco(rle: RLE) -> dict[str, object]:
     return {"size": rle["size"], "counts": "".join(map(_characters, differences))}
 
 
+def from_coco(compressed: dict[str, object]) -> RLE:
+    """The run lengths that `to_coco` wrote as text, or as bytes."""
+    text = compressed["counts"]
+    counts: list[int] = []
+    value = shift = 0
+    for character in text if isinstance(text, bytes) else str(text).encode():
+        bits = character - OFFSET
+        value |= (bits & (MORE - 1)) << shift
+        shift += BITS
+        if not bits & MORE:
+            value -= 1 << shift if bits & SIGN else 0
+            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+            value = shift = 0
+    return {"size": list(compressed["size"]), "counts": counts}
+
+
 def _characters(value: int) -> str:
     text = ""
     while True:
