@@ -24,8 +24,8 @@ from ..model import SAM
 from ..transformer import Attention
 from .settings import Precision
 
-CACHE_BYTES = 4 * 2**20
-"""Cells of a batch are kept to about this size, so that one operation finds in the cache what the last one left."""
+CACHE_BYTES = 8 * 2**20
+"""Cells of a batch are kept to about this size: fewer and the tokens' layers cost more, more and the cache is left."""
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
