@@ -11,6 +11,7 @@ from sam import SamAutomaticMaskGenerator, encode
 from sam.automatic import PRESETS, Settings
 from sam.automatic.decoder import PointDecoder
 from sam.automatic.grids import crops, point_grid, point_grids, scattered
+from sam.automatic.search import encode_crop
 
 LENIENT = {"pred_iou_thresh": 0.2, "stability_score_thresh": 0.4, "box_nms_thresh": 0.5}
 LENIENT |= {"points_per_side": 5, "points_per_batch": 4}
@@ -59,6 +60,22 @@ def test_bf16_stays_close(small_model, photo):
         found = torch.stack([decoder.upscale(answers, point, [0, 1, 2, 3], (32, 32)) for point in range(5)])
     assert (answers.iou - iou).abs().max() < 0.03 * iou.abs().max()
     assert ((found > 0) == (logits > 0)).float().mean() > 0.97
+
+
+@torch.no_grad()
+def test_bf16_moves_a_trained_models_masks_a_little(tiny, shapes):
+    points = torch.tensor(point_grid(4) * (1024, 768))
+    found = {}
+    for precision in ("fp32", "bf16"):
+        decoder = PointDecoder(tiny, encode_crop(tiny, shapes, precision).features, precision)
+        answers = decoder.answer(points)
+        masks = torch.cat([decoder.upscale(answers, point, [1, 2, 3], (192, 256)) for point in range(16)]) > 0
+        found[precision] = answers.iou[:, 1:].flatten(), masks
+    (iou, masks), (iou_bf16, masks_bf16) = found["fp32"], found["bf16"]
+    assert (iou_bf16 - iou).abs().max() < 0.01
+    better = iou > iou.median()
+    shared = (masks & masks_bf16).sum((1, 2)) / (masks | masks_bf16).sum((1, 2)).clamp(min=1)
+    assert shared[better].median() > 0.98
 
 
 # --- Meta's interface ------------------------------------------------------------------------------------------------
