@@ -1,5 +1,6 @@
 """Segment Anything: models, weights and prediction."""
 
+from .automatic import SamAutomaticMaskGenerator
 from .checkpoint import (
     CheckpointError,
     build_sam,
@@ -31,6 +32,7 @@ __all__ = [
     "PromptEncoder",
     "ResizeLongestSide",
     "SAMConfig",
+    "SamAutomaticMaskGenerator",
     "SamPredictor",
     "TinyEncoder",
     "TinyViT",

@@ -54,7 +54,7 @@ class Masks:
 
 def encode(model: SAM, image: np.ndarray, *, image_format: str = "RGB") -> ImageEmbedding:
     """Encode a picture, (H, W, 3) uint8 in `image_format` (RGB or BGR); `ValueError` says what else was given."""
-    image = _rgb(_require_picture(image), image_format)
+    image = _rgb(require_picture(image), image_format)
     frame = model.frame(image.shape[:2])
     resized = resize_image(image, frame, resample=model.resample)
     return _encode_resized(model, image_to_tensor(resized), frame)
@@ -302,6 +302,12 @@ def _decode(
     masks: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """All tokens' logits (B, 1+M, h, w) and IoU (B, 1+M) for a batch of prompts in model pixels."""
+    require_own_embedding(model, embedding)
+    return model.decode(embedding.features.to(model.device), points, boxes, masks)
+
+
+def require_own_embedding(model: SAM, embedding: ImageEmbedding) -> None:
+    """`ValueError` unless this model, with the weights it has now, made the embedding."""
     if embedding.weights_hash != model.weights_hash():
         raise ValueError(
             f"the embedding belongs to weights {embedding.weights_hash[:12]} ({embedding.model_id}), "
@@ -310,10 +316,10 @@ def _decode(
     shape, expected = tuple(embedding.features.shape), model.config.embedding_shape
     if shape != expected:
         raise ValueError(f"the embedding's features have shape {shape}, the model's have {expected}")
-    return model.decode(embedding.features.to(model.device), points, boxes, masks)
 
 
-def _require_picture(image: Any) -> np.ndarray:
+def require_picture(image: Any) -> np.ndarray:
+    """`image` as an array; `ValueError` unless it is a picture, (H, W, 3) uint8."""
     image = np.asarray(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise ValueError(f"the picture must be a non-empty uint8 array (H, W, 3), got {image.dtype} {image.shape}")

@@ -46,6 +46,22 @@ def test_attention_adds_the_bias_of_the_unscaled_query():
     torch.testing.assert_close(attention(x), attention.proj(expected), atol=1e-5, rtol=1e-5)
 
 
+def test_heads_that_take_turns_answer_the_same(monkeypatch):
+    attention = Attention(8, 2, qkv_bias=True, span_hw=(3, 4))
+    nn.init.normal_(attention.rel_pos_h)
+    nn.init.normal_(attention.rel_pos_w)
+    x, shapes = torch.randn(2, 3, 4, 8), []
+    with torch.no_grad():
+        expected = attention(x)
+        bias = attention._position_bias
+        monkeypatch.setattr("sam.image_encoder.LARGE_GRID", 12)
+        monkeypatch.setattr(attention, "_position_bias", lambda q, hw: shapes.append(q.shape[1]) or bias(q, hw))
+        torch.testing.assert_close(attention(x), expected)
+    assert shapes == [1, 1]
+    attention(x)  # with gradients all heads at once
+    assert shapes == [1, 1, 2]
+
+
 def test_relative_positions_of_another_length_are_interpolated():
     table = torch.arange(5.0)[:, None]  # distances -2 .. 2
     assert relative_positions(3, table)[0, :, 0].tolist() == [2, 1, 0]

@@ -57,7 +57,15 @@ def test_datasets_know_no_model_and_need_pycocotools_for_polygons_only():
     assert "pycocotools" not in imported("import sam.datasets")
 
 
+def test_everything_mode_stands_on_the_predictor():
+    trees = [ast.parse(path.read_text()) for path in (ROOT / "automatic").glob("*.py")]
+    outward = {
+        node.module for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 2
+    }
+    assert outward <= {"config", "hover", "masks", "model", "predictor", "transformer", "transforms"}
+
+
 def test_documented_names_are_importable():
     names = "SAM ImageEncoderViT PromptEncoder MaskDecoder TwoWayTransformer load_sam SamPredictor sam_model_registry"
-    assert all(hasattr(sam, name) for name in names.split())
+    assert all(hasattr(sam, name) for name in [*names.split(), "SamAutomaticMaskGenerator"])
     assert set(sam.__all__) <= set(dir(sam))

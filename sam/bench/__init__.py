@@ -1,0 +1,1 @@
+"""Everything mode against the original generator, on this machine: `python -m sam.bench`."""

@@ -1,0 +1,104 @@
+"""Asking the model about one picture: everything, or its prompts, from an embedding that may be cached."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ..automatic import SamAutomaticMaskGenerator, Settings
+from ..automatic.runs import to_coco
+from ..automatic.search import encode_crop
+from ..masks import mask_to_box, rle_encode
+from ..model import SAM
+from ..predictor import ImageEmbedding, predict
+from .answers import Answer, Mask, key_of
+from .cache import EmbeddingCache
+from .pictures import Picture
+from .prompts import Mode, Prompt
+
+
+@dataclass(frozen=True, eq=False)
+class Asker:
+    """A model, what is asked of it, and where its embeddings are kept."""
+
+    model: SAM
+    mode: Mode
+    settings: Settings
+    cache: EmbeddingCache | None = None
+
+    def key(self, picture: Picture, prompts: Sequence[Prompt]) -> str:
+        """What the answer depends on: picture, weights, mode, settings, prompts."""
+        settings = asdict(self.settings) if self.mode == "everything" else self.settings.precision
+        content = picture.content_hash()
+        return key_of(content, self.model.weights_hash(), self.mode, settings, [asdict(prompt) for prompt in prompts])
+
+    def answer(self, picture: Picture, prompts: Sequence[Prompt]) -> Answer:
+        """The picture's masks. `ValueError` for what is no picture, and for prompts outside of it."""
+        image = picture.pixels()
+        _require_inside(picture, prompts, image.shape[:2])
+        masks: tuple[Mask, ...] = ()
+        if self.mode == "everything" or prompts:
+            embedding = self._embedding(picture, image)
+            masks = self._everything(image, embedding) if self.mode == "everything" else self._ask(embedding, prompts)
+        return Answer(picture.name, image.shape[:2], self.key(picture, prompts), masks)
+
+    def _embedding(self, picture: Picture, image: np.ndarray) -> ImageEmbedding:
+        precision = self.settings.precision
+        if self.cache is None:
+            return encode_crop(self.model, image, precision)
+        content = picture.content_hash()
+        embedding = self.cache.load(content, self.model.weights_hash(), precision)
+        if embedding is None:
+            embedding = encode_crop(self.model, image, precision)
+            self.cache.store(content, precision, embedding)
+        return replace(embedding, features=embedding.features.to(self.model.device))
+
+    def _everything(self, image: np.ndarray, embedding: ImageEmbedding) -> tuple[Mask, ...]:
+        settings = {**vars(self.settings), "output_mode": "coco_rle"}
+        records = SamAutomaticMaskGenerator(self.model, **settings).generate(image, embedding=embedding)
+        return tuple(
+            Mask(
+                record["segmentation"],
+                record["area"],
+                _covering(record["bbox"]),
+                record["predicted_iou"],
+                record["stability_score"],
+                prompt={"points": record["point_coords"]},
+            )
+            for record in records
+        )
+
+    def _ask(self, embedding: ImageEmbedding, prompts: Sequence[Prompt]) -> tuple[Mask, ...]:
+        return tuple(_mask(prompt, *self._best(embedding, prompt)) for prompt in prompts)
+
+    def _best(self, embedding: ImageEmbedding, prompt: Prompt) -> tuple[np.ndarray, float]:
+        """One point is ambiguous and gets the best of three masks; more points or a box get the single mask."""
+        if prompt.box is not None:
+            answer = predict(self.model, embedding, box=prompt.box, multimask_output=False)
+        else:
+            coords, labels = [point[:2] for point in prompt.points], [point[2] for point in prompt.points]
+            answer = predict(self.model, embedding, coords, labels, multimask_output=len(coords) == 1)
+        best = int(answer.iou_predictions.argmax())
+        return answer.masks[best], float(answer.iou_predictions[best])
+
+
+def _mask(prompt: Prompt, mask: np.ndarray, iou: float) -> Mask:
+    asked: dict[str, Any] = {"box": list(prompt.box)} if prompt.box else {"points": [list(p) for p in prompt.points]}
+    x0, y0, x1, y1 = mask_to_box(mask).tolist()
+    box = _covering([x0, y0, x1 - x0, y1 - y0]) if mask.any() else [0, 0, 0, 0]
+    return Mask(to_coco(rle_encode(mask)), int(mask.sum()), box, iou, category=prompt.category, prompt=asked)
+
+
+def _covering(bbox: Sequence[int]) -> list[int]:
+    """XYWH between outermost pixels -> XYWH that covers them, as COCO means it."""
+    return [*bbox[:2], bbox[2] + 1, bbox[3] + 1]
+
+
+def _require_inside(picture: Picture, prompts: Sequence[Prompt], hw: tuple[int, int]) -> None:
+    for prompt in prompts:
+        for x, y in [point[:2] for point in prompt.points] or [prompt.box[:2]]:
+            if not (0 <= x < hw[1] and 0 <= y < hw[0]):
+                raise ValueError(f"{picture.path}: the prompt at {x:g}, {y:g} lies outside of {hw[1]} x {hw[0]} pixels")

@@ -1,0 +1,160 @@
+"""What others read: COCO for the whole run, or PNG masks, labelme, or run lengths for every picture."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+from PIL import Image
+
+from ..automatic.filters import runs_of
+from ..automatic.runs import to_mask
+from ..checkpoint import whole_file
+from .answers import Answer, Mask, write_json
+
+COCO_FILE = "annotations.json"
+METADATA = ("id", "area", "bbox_x0", "bbox_y0", "bbox_w", "bbox_h", "predicted_iou", "stability_score", "category")
+
+
+def write_png(answer: Answer, picture: Path, output: Path) -> None:
+    """A folder per picture with a black and white PNG per mask, and metadata.csv, as Meta's `amg.py` has it."""
+    folder = png_target(answer.name, output)
+    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    part.mkdir(parents=True)
+    try:
+        for number, mask in enumerate(answer.masks):
+            Image.fromarray(pixels(mask, answer)).save(part / f"{number}.png")
+        (part / "metadata.csv").write_text(_metadata(answer), encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(part, folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def write_labelme(answer: Answer, picture: Path, output: Path) -> None:
+    """A labelme file per picture; masks are kept to the pixel, as shapes of the type `mask`."""
+    target = labelme_target(answer.name, output)
+    write_json(
+        target,
+        {
+            "version": "5.5.0",
+            "flags": {},
+            "shapes": [_shape(mask, answer) for mask in answer.masks],
+            "imagePath": Path(os.path.relpath(picture, target.parent)).as_posix(),
+            "imageData": None,
+            "imageHeight": answer.hw[0],
+            "imageWidth": answer.hw[1],
+        },
+    )
+
+
+def write_rle(answer: Answer, picture: Path, output: Path) -> None:
+    """A JSON file per picture: its name, its size, and its masks as COCO's run lengths with scores."""
+    document = {
+        "image": {"file_name": answer.name, "height": answer.hw[0], "width": answer.hw[1]},
+        "annotations": [asdict(mask) for mask in answer.masks],
+    }
+    write_json(json_target(answer.name, output), document)
+
+
+def json_target(name: str, output: Path) -> Path:
+    """The file that describes a picture; its own suffix stays, so that a.png and a.jpg do not collide."""
+    return output / f"{name}.json"
+
+
+def labelme_target(name: str, output: Path) -> Path:
+    """Where labelme looks for what belongs to a picture: its name with another suffix."""
+    return (output / name).with_suffix(".json")
+
+
+def png_target(name: str, output: Path) -> Path:
+    """The folder of a picture's masks."""
+    return output / f"{name}.masks"
+
+
+WRITERS: dict[str, tuple[Callable[[Answer, Path, Path], None], Callable[[str, Path], Path]]] = {
+    "png": (write_png, png_target),
+    "labelme": (write_labelme, labelme_target),
+    "rle": (write_rle, json_target),
+}
+"""Formats with something for every picture: what writes it, and where. COCO's is written once, by `write_coco`."""
+
+
+def write_coco(answers: Callable[[], Iterable[Answer]], output: Path) -> Path:
+    """One file for the whole dataset; `answers` is called three times, so that they need not be held at once."""
+    names = sorted({mask.category for answer in answers() for mask in answer.masks})
+    categories = {name: number for number, name in enumerate(names or [""], start=1)}
+    path = output / COCO_FILE
+    with whole_file(path) as part, part.open("w", encoding="utf-8") as file:
+        file.write('{"images": [')
+        _write_list(file, (_coco_image(number, answer) for number, answer in enumerate(answers(), start=1)))
+        file.write('], "annotations": [')
+        _write_list(file, _coco_annotations(answers(), categories))
+        listed = [{"id": number, "name": name or "object"} for name, number in categories.items()]
+        file.write(f'], "categories": {json.dumps(listed, ensure_ascii=False)}}}\n')
+    return path
+
+
+def _coco_image(number: int, answer: Answer) -> dict[str, Any]:
+    return {"id": number, "file_name": answer.name, "height": answer.hw[0], "width": answer.hw[1]}
+
+
+def _coco_annotations(answers: Iterable[Answer], categories: dict[str, int]) -> Iterable[dict[str, Any]]:
+    masks = ((image, mask) for image, answer in enumerate(answers, start=1) for mask in answer.masks)
+    for number, (image, mask) in enumerate(masks, start=1):
+        scores = {"predicted_iou": mask.predicted_iou}
+        if mask.stability_score is not None:
+            scores["stability_score"] = mask.stability_score
+        yield {
+            "id": number,
+            "image_id": image,
+            "category_id": categories[mask.category],
+            "segmentation": mask.segmentation,
+            "area": mask.area,
+            "bbox": mask.bbox,
+            "iscrowd": 0,
+            **scores,
+        }
+
+
+def _write_list(file: TextIO, items: Iterable[Any]) -> None:
+    for number, item in enumerate(items):
+        file.write((",\n" if number else "\n") + json.dumps(item, ensure_ascii=False))
+
+
+def pixels(mask: Mask, answer: Answer) -> np.ndarray:
+    """(H, W) bool."""
+    return to_mask(runs_of({"segmentation": mask.segmentation}), answer.hw)
+
+
+def _metadata(answer: Answer) -> str:
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(METADATA)
+    for number, mask in enumerate(answer.masks):
+        table.writerow([number, mask.area, *mask.bbox, mask.predicted_iou, mask.stability_score, mask.category])
+    return text.getvalue()
+
+
+def _shape(mask: Mask, answer: Answer) -> dict[str, Any]:
+    x, y, width, height = mask.bbox
+    image = io.BytesIO()
+    Image.fromarray(pixels(mask, answer)[y : y + max(height, 1), x : x + max(width, 1)]).save(image, "PNG")
+    return {
+        "label": mask.category or "object",
+        "points": [[x, y], [x + width - 1, y + height - 1]],
+        "group_id": None,
+        "description": f"predicted IoU {mask.predicted_iou:.3f}",
+        "shape_type": "mask",
+        "flags": {},
+        "mask": base64.b64encode(image.getvalue()).decode(),
+    }

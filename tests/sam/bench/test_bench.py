@@ -1,0 +1,88 @@
+"""The benchmark is fair: the original gets the same weights, and a match is a match."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from sam import SamAutomaticMaskGenerator, load_sam
+from sam.bench.__main__ import main
+from sam.bench.everything import matched
+from sam.bench.original import original_generator
+from sam.masks import rle_encode
+
+pytest.importorskip("pycocotools")
+SETTINGS = {"points_per_side": 3, "pred_iou_thresh": 0.2, "stability_score_thresh": 0.3, "box_nms_thresh": 0.5}
+PLAIN = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+
+
+@pytest.fixture
+def original():
+    """Builds the original generator, where its package is installed."""
+
+    def build(model, **settings):
+        try:
+            return original_generator(model, **settings)
+        except RuntimeError as error:
+            pytest.skip(str(error))
+
+    return build
+
+
+def record(mask):
+    rows, columns = np.nonzero(mask)
+    x, y = int(columns.min()), int(rows.min())
+    return {"segmentation": rle_encode(mask), "bbox": [x, y, int(columns.max()) - x, int(rows.max()) - y]}
+
+
+def square(left, side=20):
+    mask = np.zeros((40, 60), bool)
+    mask[5 : 5 + side, left : left + side] = True
+    return mask
+
+
+def test_the_original_with_our_weights_finds_what_we_find(original, shapes_picture):
+    model = load_sam("tiny")
+    theirs = original(model, **SETTINGS, output_mode="coco_rle").generate(shapes_picture)
+    ours = SamAutomaticMaskGenerator(model, **SETTINGS, output_mode="coco_rle").generate(shapes_picture)
+    assert len(ours) == len(theirs) > 1
+    for one, other in zip(ours, theirs, strict=True):
+        assert one["bbox"] == other["bbox"] and one["point_coords"] == other["point_coords"]
+        assert one["predicted_iou"] == pytest.approx(other["predicted_iou"], abs=1e-4)
+        assert one["stability_score"] == pytest.approx(other["stability_score"], abs=2e-3)
+        assert type(one["segmentation"]["counts"]) is type(other["segmentation"]["counts"])
+    assert "torchvision" not in sys.modules
+
+
+def test_sets_match_as_far_as_masks_have_partners():
+    first, second, third = (record(square(left)) for left in (0, 1, 30))
+    assert matched([first, third], [third, first]) == 1
+    assert matched([first, third], [first]) == 2 / 3
+    assert matched([first], [second]) == 0  # a shift of one in twenty pixels is no match
+    assert matched([], []) == 1 and matched([first], []) == 0
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read as Linux tells it")
+def test_memory_is_what_the_work_takes():
+    code = "import numpy as np; from sam.bench.everything import resident_kilobytes as held; before = held('VmRSS'); "
+    code += "np.ones(10_000_000).sum(); print(held('VmHWM') - before)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=PLAIN)
+    assert 70_000 < int(run.stdout) < 100_000
+
+
+def test_quick_run_prints_a_table_and_keeps_the_numbers(original, tmp_path, capsys):
+    original(load_sam("tiny"))
+    output = tmp_path / "numbers.json"
+    command = ["--quick", "--points", "2", "--no-memory", "--precision", "fp32", "--output", str(output)]
+    assert main(command) == 0
+    assert "| fp32 |" in capsys.readouterr().out
+    (first, second) = json.loads(output.read_text())["tiny"]
+    assert (first["name"], second["name"]) == ("original", "fp32") and second["match"] == 1
+
+
+def test_a_model_that_is_not_there_is_one_sentence(capsys):
+    assert main(["--quick", "--no-memory", "--model", "nowhere.pth"]) == 2
+    assert "nowhere.pth" in capsys.readouterr().err
