@@ -138,6 +138,12 @@ def mask_to_box(mask: np.ndarray) -> np.ndarray:
     return np.array([columns[0], rows[0], columns[-1], rows[-1]], dtype=np.int64)
 
 
+def mask_iou(one: np.ndarray, other: np.ndarray) -> float:
+    """Intersection over union of two boolean masks; 1 where both are empty."""
+    union = np.count_nonzero(one | other)
+    return np.count_nonzero(one & other) / union if union else 1.0
+
+
 def stability_score(logits: np.ndarray, mask_threshold: float = 0.0, offset: float = 1.0) -> np.ndarray:
     """IoU of the masks at thresholds `offset` above and below: logits (..., H, W) -> (...), 0 where both are empty."""
     inner = (logits > mask_threshold + offset).sum((-2, -1))

@@ -15,6 +15,7 @@ FOREIGN = WEB | {"cv2", "matplotlib", "onnx", "onnxruntime", "pycocotools", "tra
 LAYERS = (
     ("config",),
     ("layers", "masks", "transforms", "hugging_face"),
+    ("polygons",),
     ("image_encoder",),
     ("tiny", "tiny_vit", "prompt_encoder", "transformer", "mask_decoder"),
     ("model",),
