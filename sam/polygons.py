@@ -16,16 +16,18 @@ import numpy as np
 
 from .masks import mask_iou
 
-Frame = Literal["edges", "centres"]
-"""Where the points of a ring lie: on the pixels' edges, or in the centres of the mask's outermost pixels, for the many
-tools that drop the fraction of a coordinate and then draw the pixels that the outline touches, too."""
+Frame = Literal["edges", "pixels"]
+"""Where the points of a ring lie: on the pixels' edges, or in the mask's outermost pixels, for the many tools that turn
+coordinates into whole ones and then draw the pixels that the outline touches, too."""
+INSET = 0.25
+"""Where in a pixel: some of these tools drop the fraction of a coordinate, others round it, and all find this pixel."""
 
-TOLERANCES = (1.0, 0.75, 0.5, 0.35, 0.0)
+TOLERANCES = (1.0, 0.75, 0.6, 0.5, 0.35, 0.0)
 """Errors in pixels that an outline without a stated tolerance tries in turn."""
 MOST_PAIRS = 500_000
 """Pairs of edges compared at once, for memory's sake."""
-LEAST_IOU = 0.997
-"""What such an outline keeps of its mask at least; other tools' drawing may take another 0.002."""
+LEAST_IOU = 0.996
+"""What such an outline keeps of its mask at least; other tools' drawing may take another 0.001."""
 
 
 @dataclass(frozen=True)
@@ -185,12 +187,12 @@ def draw(ring: np.ndarray, width: int, height: int) -> np.ndarray:
     return drawn
 
 
-def through_centres(ring: np.ndarray) -> np.ndarray:
-    """A traced ring, moved onto the centres of the mask's pixels beside it."""
+def through_pixels(ring: np.ndarray) -> np.ndarray:
+    """A traced ring, moved into the mask's pixels beside it, `INSET` from their top left."""
     ends = np.roll(ring, -1, axis=0)
     step = np.sign(ends - ring)
     right_hand = np.stack([-step[:, 1], step[:, 0]], axis=1)
-    inward = (step + right_hand) / 2
+    inward = (step + right_hand) / 2 - (0.5 - INSET)
     points = np.stack([ring + inward, ends - step + inward], axis=1).reshape(-1, 2)
     return points[(points != np.roll(points, 1, axis=0)).any(axis=1)] if (points != points[0]).any() else points[:1]
 
@@ -314,7 +316,7 @@ def outline(mask: np.ndarray, tolerance: float | None = None, frame: Frame = "ed
         raise ValueError(f"the tolerance is {tolerance} pixels; give 0 or more, or none to have it chosen")
     polygons = group(trace(mask))
     for allowed in TOLERANCES if tolerance is None else (tolerance,):
-        found = _on_edges(polygons, allowed) if frame == "edges" else _in_centres(polygons, allowed)
+        found = _on_edges(polygons, allowed) if frame == "edges" else _in_pixels(polygons, allowed)
         if tolerance is not None or allowed == 0 or mask_iou(_PAINTED[frame](found, mask.shape), mask) >= LEAST_IOU:
             break
     return found
@@ -326,8 +328,8 @@ def _on_edges(polygons: list[list[np.ndarray]], tolerance: float) -> Outline:
     return Outline([[next(rest) for _ in polygon] for polygon in polygons], error)
 
 
-def _in_centres(polygons: list[list[np.ndarray]], tolerance: float) -> Outline:
-    found = [[simplify(through_centres(ring), tolerance) for ring in polygon] for polygon in polygons]
+def _in_pixels(polygons: list[list[np.ndarray]], tolerance: float) -> Outline:
+    found = [[simplify(through_pixels(ring), tolerance) for ring in polygon] for polygon in polygons]
     errors = [error for polygon in found for _, error in polygon]
     return Outline([[ring for ring, _ in polygon] for polygon in found], max(errors, default=0.0))
 
@@ -337,12 +339,12 @@ def paint(found: Outline, shape: tuple[int, int]) -> np.ndarray:
     return fill([ring for polygon in found.polygons for ring in polygon], *shape[::-1]) > 0
 
 
-def _paint_centres(found: Outline, shape: tuple[int, int]) -> np.ndarray:
+def _paint_pixels(found: Outline, shape: tuple[int, int]) -> np.ndarray:
     drawn = [draw(keyhole(polygon), *shape[::-1]) for polygon in found.polygons]
     return np.any(drawn, axis=0) if drawn else np.zeros(shape, dtype=bool)
 
 
-_PAINTED: dict[Frame, Callable[[Outline, tuple[int, int]], np.ndarray]] = {"edges": paint, "centres": _paint_centres}
+_PAINTED: dict[Frame, Callable[[Outline, tuple[int, int]], np.ndarray]] = {"edges": paint, "pixels": _paint_pixels}
 
 
 def keyhole(rings: Sequence[np.ndarray]) -> np.ndarray:
