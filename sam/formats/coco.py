@@ -66,10 +66,10 @@ def read(data: bytes, picture: Picture | None = None) -> Session:
         image = _image(document["images"], picture)
         found = Picture(image["file_name"], image["width"], image["height"])
         require_size(found, picture)
-        names = {category["id"]: str(category["name"]) for category in document.get("categories") or []}
+        categories = enumerate(document.get("categories") or [])
+        classes = {item["id"]: (str(item["name"]), class_colour(index)) for index, item in categories}
         chosen = [item for item in document["annotations"] if item["image_id"] == image["id"]]
-        colours = {key: class_colour(index) for index, key in enumerate(names)}
-        return Session(picture or found, tuple(_object(item, found, names, colours) for item in chosen))
+        return Session(picture or found, tuple(_object(item, found, classes) for item in chosen))
 
 
 def _image(images: list[Mapping[str, Any]], picture: Picture | None) -> Mapping[str, Any]:
@@ -82,15 +82,14 @@ def _image(images: list[Mapping[str, Any]], picture: Picture | None) -> Mapping[
     raise ValueError(f"it describes {len(images)} pictures, and {wanted}")
 
 
-def _object(item: Mapping[str, Any], picture: Picture, names: Mapping[Any, str], colours: Mapping[Any, str]) -> MaskObject:
+def _object(item: Mapping[str, Any], picture: Picture, classes: Mapping[Any, tuple[str, str]]) -> MaskObject:
     with entry(f"annotation {item.get('id')}"):
-        if item["category_id"] not in names:
+        if item["category_id"] not in classes:
             raise ValueError(f"its category {item['category_id']} is not listed")
-        label, more = names[item["category_id"]], item.get("attributes") or {}
+        (label, colour), more = classes[item["category_id"]], item.get("attributes") or {}
         mask = _mask(item["segmentation"], picture)
         check_mask(mask, picture)
-        colour = more.get("colour", colours[item["category_id"]])
-        return MaskObject(label, mask, colour, more.get("visible", True), item.get("score"))
+        return MaskObject(label, mask, more.get("colour", colour), more.get("visible", True), item.get("score"))
 
 
 def _mask(segmentation: Any, picture: Picture) -> RLE:
