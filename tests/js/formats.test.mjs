@@ -8,6 +8,7 @@ import { read as readArchive } from '../../static/js/export/archive.js';
 import { npy, write as writeNpz } from '../../static/js/export/arrays.js';
 import { READERS, WRITERS, writeAll } from '../../static/js/export/formats.js';
 import { cutOut, feathered, read as readMasks } from '../../static/js/export/masks.js';
+import { matte } from '../../static/js/export/matte.js';
 import { decodePng, encodePng } from '../../static/js/export/png.js';
 import {
   crossingRings, fill, fillHoles, iou, outline, removeIslands, simplify, simplifyTogether, trace,
@@ -86,6 +87,23 @@ test('indexed pictures that Python wrote come in as the objects', async () => {
   const found = await readMasks(first, picture, more);
   const same = (/** @type {MaskObject} */ { label, mask, colour, visible }) => ({ label, mask, colour, visible });
   assert.deepEqual(found.objects.map(same), session.objects.map(same));
+});
+
+test('mattes are the same to one level of 255', () => {
+  const [colours, mask] = [bytes(vectors.matte.image), decodeRuns(session.objects[0].mask)];
+  const data = new Uint8Array(4 * mask.length).fill(255);
+  colours.forEach((value, i) => { data[4 * Math.floor(i / 3) + (i % 3)] = value; });
+  const image = { width: picture.width, height: picture.height, data };
+  const logits = Float32Array.from(new Int8Array(bytes(vectors.matte.logits).buffer));
+  [null, logits].forEach((given, index) => {
+    const expected = bytes(vectors.matte.alphas[index]);
+    matte(image, mask, 4, given).forEach((alpha, i) => {
+      assert.ok(Math.abs(Math.floor(255 * alpha + 0.5) - expected[i]) <= 1, `pixel ${i}: ${alpha * 255}, not ${expected[i]}`);
+    });
+    assert.ok(expected.some((value) => value > 60 && value < 200), 'the vectors have soft edges');
+  });
+  assert.throws(() => matte(image, mask, 0), /radius is 0/);
+  assert.throws(() => matte(image, mask.subarray(1)), /57 x 41/);
 });
 
 // --- round trips ----------------------------------------------------------------------------------------------------

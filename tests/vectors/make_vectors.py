@@ -16,6 +16,7 @@ from sam.formats import session as sessions
 from sam.formats.arrays import npy
 from sam.formats.shapes import into_layers
 from sam.masks import rle_crop, rle_encode
+from sam.mattes import _grown, matte
 from sam.polygons import fill_holes, outline, remove_islands, simplify, trace
 
 VECTORS = Path(__file__).with_name("formats.json")
@@ -76,8 +77,21 @@ def make_vectors() -> dict:
         "indexed": {name: _base64(data) for name, data in png.write_indexed(session).items()},
         "npy": {"ids.npy": _base64(npy(np.stack(layers.ids))), "labels.npy": _base64(npy(_labels(session)))},
         "feathered": [_base64(png.feathered(rle_crop(item.mask)[0], 2.5).tobytes()) for item in session.objects],
+        "matte": _matte(make_masks()["flower"]),
         "arithmetic": [_arithmetic(rle_crop(item.mask)[0]) for item in session.objects],
     }
+
+
+def _matte(mask: np.ndarray) -> dict:
+    """A picture with a soft edge around one mask, and its alpha in 255ths."""
+    random = np.random.default_rng(3)
+    colour = np.where(_grown(mask, 1)[..., None] ^ mask[..., None], (110, 100, 90), np.where(mask[..., None], 180, 40))
+    image = np.clip(colour + random.normal(0, 3, colour.shape), 0, 255).astype(np.uint8)
+    rows = np.mgrid[:HEIGHT, :WIDTH][0]
+    logits = np.where(mask, 3, -3) * (rows > 12) + np.where(mask, 1, -1) * (rows <= 12)
+    alphas = [matte(image, mask, 4), matte(image, mask, 4, logits)]
+    found = [_base64(np.floor(255.0 * alpha + 0.5).astype(np.uint8).tobytes()) for alpha in alphas]
+    return {"image": _base64(image.tobytes()), "logits": _base64(logits.astype(np.int8).tobytes()), "alphas": found}
 
 
 def _labels(session: Session) -> np.ndarray:
