@@ -26,8 +26,8 @@ TOLERANCES = (1.0, 0.75, 0.6, 0.5, 0.35, 0.0)
 """Errors in pixels that an outline without a stated tolerance tries in turn."""
 MOST_PAIRS = 500_000
 """Pairs of edges compared at once, for memory's sake."""
-LEAST_IOU = 0.996
-"""What such an outline keeps of its mask at least; other tools' drawing may take another 0.001."""
+LEAST_IOU = 0.997
+"""What such an outline keeps of its mask at least; other tools' drawing may take another 0.002."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ const ALIGNMENT = 64;
  * @returns {Promise<Files>}
  */
 export async function write({ picture, objects }, _options = {}, work = NO_REPORT) {
-  const { ids, layer, id } = intoLayers(objects, picture, MOST_IDS);
+  const { ids, layer, id } = await intoLayers(objects, picture, MOST_IDS, work.part(0, 0.5));
   const count = objects.length;
   const scores = Float64Array.from(objects, ({ score }) => score ?? NaN);
   return {
@@ -29,7 +29,7 @@ export async function write({ picture, objects }, _options = {}, work = NO_REPOR
       'colours.npy': textNpy(objects.map(({ colour }) => colour)),
       'scores.npy': npy('<f8', [count], [scores]),
       'visible.npy': npy('|b1', [count], [Uint8Array.from(objects, ({ visible }) => Number(visible))]),
-    }, work),
+    }, work.part(0.5, 1)),
   };
 }
 

@@ -50,7 +50,7 @@ function rowOf({ data, y: top, width, height }, y) {
  * @returns {Promise<Files>}
  */
 export async function writeIndexed({ picture, objects }, _options = {}, work = NO_REPORT) {
-  const layers = intoLayers(objects, picture, MOST_IDS);
+  const layers = await intoLayers(objects, picture, MOST_IDS, work.part(0, 0.3));
   /** @type {Files} */
   const files = {};
   for (const [index, ids] of layers.ids.entries()) {
@@ -60,7 +60,7 @@ export async function writeIndexed({ picture, objects }, _options = {}, work = N
       return { id: layers.id[order], order, label, colour, visible };
     });
     const palette = paletteOf(new Map(entries.map(({ id, colour }) => [id, colour])));
-    const part = work.part(index / layers.ids.length, (index + 1) / layers.ids.length);
+    const part = work.part(0.3 + (0.7 * index) / layers.ids.length, 0.3 + (0.7 * (index + 1)) / layers.ids.length);
     files[`${stem(picture.name)}.${index}.png`] = await encodePng(picture, 'indexed', (y, row) => {
       row.set(ids.subarray(y * picture.width, (y + 1) * picture.width));
     }, { palette, text: { objects: JSON.stringify(entries) } }, part);

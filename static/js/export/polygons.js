@@ -13,7 +13,7 @@
 /** @typedef {'edges' | 'pixels'} Frame */
 
 export const TOLERANCES = [1, 0.75, 0.6, 0.5, 0.35, 0];
-export const LEAST_IOU = 0.996;
+export const LEAST_IOU = 0.997;
 const INSET = 0.25;
 
 /** Directions: right, down, left, up; and the pixels to the right and left hand of an edge that starts at a corner. */

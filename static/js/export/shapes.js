@@ -6,6 +6,7 @@
 /** @import { MaskObject, Picture } from './session.js' */
 import { draw, fillEvenOdd, outline } from './polygons.js';
 import { cropRuns, placeCrop } from './runs.js';
+import { NO_REPORT } from './work.js';
 
 /** @typedef {{ids: Uint16Array[], layer: number[], id: number[]}} Layers object k is where ids[layer[k]] is id[k] */
 
@@ -102,14 +103,14 @@ export function ringOf(values, { width, height }) {
  * @param {readonly MaskObject[]} objects
  * @param {Picture} picture
  * @param {number} most
- * @returns {Layers}
+ * @returns {Promise<Layers>}
  */
-export function intoLayers(objects, { width, height }, most) {
+export async function intoLayers(objects, { width, height }, most, work = NO_REPORT) {
   const ids = [new Uint16Array(width * height)];
   const used = [0];
   /** @type {Layers} */
   const layers = { ids, layer: [], id: [] };
-  for (const { mask } of objects) {
+  for (const [order, { mask }] of objects.entries()) {
     const places = pixelsOf(mask, width);
     let index = ids.findIndex((pixels, layer) => used[layer] < most && places.every((at) => pixels[at] === 0));
     if (index < 0) {
@@ -120,6 +121,7 @@ export function intoLayers(objects, { width, height }, most) {
     for (const at of places) ids[index][at] = used[index];
     layers.layer.push(index);
     layers.id.push(used[index]);
+    await work.step((order + 1) / objects.length);
   }
   return layers;
 }
@@ -129,13 +131,14 @@ export function intoLayers(objects, { width, height }, most) {
  * @param {readonly MaskObject[]} objects
  * @param {Picture} picture
  * @param {readonly number[]} values
- * @returns {Uint8Array}
+ * @returns {Promise<Uint8Array>}
  */
-export function flatten(objects, { width, height }, values) {
+export async function flatten(objects, { width, height }, values, work = NO_REPORT) {
   const ids = new Uint8Array(width * height);
-  objects.forEach(({ mask }, index) => {
+  for (const [index, { mask }] of objects.entries()) {
     for (const at of pixelsOf(mask, width)) ids[at] = values[index];
-  });
+    await work.step((index + 1) / objects.length);
+  }
   return ids;
 }
 

@@ -22,15 +22,16 @@ export async function write(session, _options = {}, work = NO_REPORT) {
     throw new RangeError(`Pascal VOC holds ${MOST_IDS} objects in a picture, these are ${objects.length}; use COCO`);
   }
   const [classes, name] = [classesOf(session), stem(picture.name)];
-  const byObject = flatten(objects, picture, objects.map((_, index) => index + 1));
-  const byClass = flatten(objects, picture, objects.map(({ label }) => 1 + (classes.get(label) ?? 0)));
+  const byObject = await flatten(objects, picture, objects.map((_, index) => index + 1), work.part(0, 0.2));
+  const kinds = objects.map(({ label }) => 1 + (classes.get(label) ?? 0));
+  const byClass = await flatten(objects, picture, kinds, work.part(0.2, 0.4));
   const map = [['background', 0], ...[...classes].map(([label, index]) => [label, 1 + index])];
   return {
     [`Annotations/${name}.xml`]: encodeText(boxes(session)),
     'ImageSets/Main/default.txt': encodeText(`${name}\n`),
     'ImageSets/Segmentation/default.txt': encodeText(`${name}\n`),
-    [`SegmentationClass/${name}.png`]: await indexed(picture, byClass, work.part(0, 0.5)),
-    [`SegmentationObject/${name}.png`]: await indexed(picture, byObject, work.part(0.5, 1)),
+    [`SegmentationClass/${name}.png`]: await indexed(picture, byClass, work.part(0.4, 0.7)),
+    [`SegmentationObject/${name}.png`]: await indexed(picture, byObject, work.part(0.7, 1)),
     'labelmap.txt': encodeText(map.map(([label, index]) => mapLine(String(label), Number(index))).join('')),
   };
 }
