@@ -1,5 +1,5 @@
 // @ts-check
-/** Formats of the page: what both languages write is the same, bytes where a format is exact; what goes out comes in. */
+/** Formats of the page: both languages write the same, to the byte where a format is exact; what goes out comes in. */
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
@@ -39,7 +39,8 @@ const random = randomFrom(5);
 
 /** A mask of noise of some density. @param {number} width @param {number} height @param {number} density */
 function noise(width, height, density) {
-  return { x: 0, y: 0, width, height, data: Uint8Array.from({ length: width * height }, () => (random() < density ? 1 : 0)) };
+  const data = Uint8Array.from({ length: width * height }, () => (random() < density ? 1 : 0));
+  return { x: 0, y: 0, width, height, data };
 }
 
 // --- the same as Python -------------------------------------------------------------------------------------------
@@ -98,7 +99,8 @@ test('mattes are the same to one level of 255', () => {
   [null, logits].forEach((given, index) => {
     const expected = bytes(vectors.matte.alphas[index]);
     matte(image, mask, 4, given).forEach((alpha, i) => {
-      assert.ok(Math.abs(Math.floor(255 * alpha + 0.5) - expected[i]) <= 1, `pixel ${i}: ${alpha * 255}, not ${expected[i]}`);
+      const apart = Math.abs(Math.floor(255 * alpha + 0.5) - expected[i]);
+      assert.ok(apart <= 1, `pixel ${i}: ${alpha * 255}, not ${expected[i]}`);
     });
     assert.ok(expected.some((value) => value > 60 && value < 200), 'the vectors have soft edges');
   });
@@ -159,7 +161,8 @@ test('a zip with every format gives the session back', async () => {
 });
 
 test('a cut-out is the picture inside and nothing outside', async () => {
-  const image = { width: picture.width, height: picture.height, data: new Uint8Array(4 * picture.width * picture.height).fill(90) };
+  const data = new Uint8Array(4 * picture.width * picture.height).fill(90);
+  const image = { width: picture.width, height: picture.height, data };
   const [flower] = session.objects;
   const whole = await decodePng(await cutOut(image, flower, { trimmed: false }));
   assert.deepEqual(Uint8Array.from(whole.values, (alpha) => alpha / 255), decodeRuns(flower.mask));
@@ -170,9 +173,13 @@ test('a cut-out is the picture inside and nothing outside', async () => {
 
 test('PNG files of any width come back', async () => {
   for (const width of [1, 2, 7, 64, 1000]) {
-    const file = await encodePng({ width, height: 3 }, 'grey', (y, row) => row.forEach((_, x) => { row[x] = x * 7 + y * 31; }));
+    const file = await encodePng({ width, height: 3 }, 'grey', (y, row) => {
+      row.forEach((_, x) => { row[x] = x * 7 + y * 31; });
+    });
     const { values } = await decodePng(file);
-    assert.deepEqual([...values], Array.from({ length: 3 * width }, (_, i) => ((i % width) * 7 + Math.floor(i / width) * 31) % 256));
+    const expected = Uint16Array.from(values, (_, i) => ((i % width) * 7 + Math.floor(i / width) * 31) % 256);
+    assert.equal(values.length, 3 * width);
+    assert.deepEqual(values, expected);
   }
 });
 
@@ -181,7 +188,8 @@ test('a curve keeps its promise: its error is below the tolerance, and more of i
     let before = Infinity;
     for (const tolerance of [0.35, 1, 3]) {
       const { error, points, d } = objectPath(item, tolerance);
-      assert.ok(error <= tolerance && points <= before && !d.includes('NaN'), `${item.label}: ${error} of ${tolerance}`);
+      const isKept = error <= tolerance && points <= before && !d.includes('NaN');
+      assert.ok(isKept, `${item.label}: ${error} of ${tolerance}`);
       before = points;
     }
     assert.ok(objectPath(item).error <= 1);
@@ -220,14 +228,16 @@ test('files that break off, or are of another picture, are refused', async () =>
   for (const format of ['session', 'coco', 'labelme']) {
     const data = only(await WRITERS[format](session));
     await assert.rejects(READERS[format](data.subarray(0, data.length / 2), picture), /not complete JSON/);
-    await assert.rejects(READERS[format](data, { name: 'other.png', width: 3, height: 4 }), /57 x 41 pixels, but 'other.png' has 3 x 4/);
+    const other = { name: 'other.png', width: 3, height: 4 };
+    await assert.rejects(READERS[format](data, other), /57 x 41 pixels, but 'other.png' has 3 x 4/);
   }
   const zip = only(await writeAll(session, ['coco']));
   await assert.rejects(READERS.zip(zip.subarray(0, zip.length - 30), picture), /zip/);
   const file = Object.values(vectors.indexed).map(bytes)[0];
   await assert.rejects(READERS.png(file.subarray(0, file.length - 20), picture), /breaks off/);
   await assert.rejects(READERS.png(encodeText('GIF89a'), picture), /not a PNG/);
-  await assert.rejects(readYolo(encodeText('0 0.1 0.1 0.5 0.1 0.5 0.5\n0 0.1 2 0.5 0.1 0.5 0.5'), picture), /line 2: .*0 to 1/);
+  const lines = encodeText('0 0.1 0.1 0.5 0.1 0.5 0.5\n0 0.1 2 0.5 0.1 0.5 0.5');
+  await assert.rejects(readYolo(lines, picture), /line 2: .*0 to 1/);
 });
 
 test('labels that files cannot hold are refused, others are not', () => {
@@ -235,7 +245,9 @@ test('labels that files cannot hold are refused, others are not', () => {
     assert.throws(() => checkText(label, 'a label'), /a label/);
   }
   for (const label of ['🎯', 'ü <&>"', 'x'.repeat(200)]) checkText(label, 'a label');
-  const empty = { ...session.objects[0], mask: { size: /** @type {[number, number]} */ ([41, 57]), counts: [41 * 57] } };
+  /** @type {[number, number]} */
+  const size = [41, 57];
+  const empty = { ...session.objects[0], mask: { size, counts: [41 * 57] } };
   assert.throws(() => checkSession({ picture, objects: [session.objects[1], empty] }), /object 2 .*covers no pixel/);
   const names = ['a/b\\cat.small.jpg', '.hidden', 'a<b>:"c".png', '...', 'ü 目.webp'];
   assert.deepEqual(names.map(stem), ['cat.small', 'hidden', 'a_b___c_', 'picture', 'ü 目']);
@@ -257,7 +269,8 @@ test('ten thousand objects go out and come in', async () => {
 
 test('long work reports its progress in order, lets others run, and ends when cancelled', async () => {
   const large = { name: 'large.png', width: 1500, height: 1000 };
-  const data = Uint8Array.from({ length: 1_500_000 }, (_, i) => ((i % 1500 - 750) ** 2 + (i / 1500 - 500) ** 2 < 160_000 ? 1 : 0));
+  const isInside = (/** @type {number} */ x, /** @type {number} */ y) => (x - 750) ** 2 + (y - 500) ** 2 < 160_000;
+  const data = Uint8Array.from({ length: 1_500_000 }, (_, i) => (isInside(i % 1500, i / 1500) ? 1 : 0));
   const item = { ...session.objects[0], mask: encodeRuns(data, 1500, 1000) };
   const task = { picture: large, objects: Array.from({ length: 12 }, () => item) };
   /** @type {number[]} */

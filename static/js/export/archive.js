@@ -109,7 +109,9 @@ function listed(data) {
   if (end < 0) throw new RangeError('not a zip that can be read; export it again');
   const entries = [];
   for (let i = 0, at = view.getUint32(end + 16, true); i < view.getUint16(end + 10, true); i += 1) {
-    if (at + 46 > data.length || view.getUint32(at, true) !== 0x02014b50) throw new RangeError('a damaged zip; export it again');
+    if (at + 46 > data.length || view.getUint32(at, true) !== 0x02014b50) {
+      throw new RangeError('a damaged zip; export it again');
+    }
     const [packed, size] = [view.getUint32(at + 20, true), view.getUint32(at + 24, true)];
     const [name, extra, comment] = [28, 30, 32].map((place) => view.getUint16(at + place, true));
     entries.push({
@@ -124,7 +126,9 @@ function listed(data) {
 /** @param {Uint8Array} data @param {Entry} entry */
 async function unpack(data, { name, method, crc, size, packed, at }) {
   const view = new DataView(data.buffer, data.byteOffset, data.length);
-  if (size > LARGEST_SESSION) throw new RangeError(`its ${name} has ${size} bytes; at most ${LARGEST_SESSION} are read`);
+  if (size > LARGEST_SESSION) {
+    throw new RangeError(`its ${name} has ${size} bytes; at most ${LARGEST_SESSION} are read`);
+  }
   if (at + 30 > data.length || ![0, 8].includes(method)) throw new RangeError('a damaged zip; export it again');
   const start = at + 30 + view.getUint16(at + 26, true) + view.getUint16(at + 28, true);
   const body = data.subarray(start, start + packed);

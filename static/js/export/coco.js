@@ -78,7 +78,9 @@ export async function read(data, picture = null, work = NO_REPORT) {
   const image = inEntry('COCO', () => chosenImage(requireList(document?.images, "'images'"), picture));
   const found = { name: image.file_name, width: image.width, height: image.height };
   inEntry('COCO', () => requireSize(found, picture));
-  const classes = new Map((document.categories ?? []).map((/** @type {any} */ { id, name }, /** @type {number} */ index) => (
+  /** @type {any[]} */
+  const categories = document.categories ?? [];
+  const classes = new Map(categories.map(({ id, name }, index) => (
     [id, { label: String(name), colour: classColour(index) }])));
   const chosen = requireList(document.annotations, "COCO: 'annotations'").filter(({ image_id: id }) => id === image.id);
   const objects = [];

@@ -32,7 +32,8 @@ export function fitRing(ring, tolerance) {
   let furthest = 0;
   breaks.forEach((start, index) => {
     const end = breaks[index + 1] ?? breaks[0] + count;
-    const stretch = Float64Array.from({ length: 2 * (end - start + 1) }, (_, i) => points[(2 * start + i) % points.length]);
+    const length = 2 * (end - start + 1);
+    const stretch = Float64Array.from({ length }, (_, i) => points[(2 * start + i) % points.length]);
     for (const { curve, error } of fit(stretch, isRound ? tangentAt(points, start) : null, tolerance * tolerance)) {
       curves.push(curve);
       furthest = Math.max(furthest, error);
@@ -86,7 +87,8 @@ function corners(points) {
     const lengths = Math.sqrt((ax * ax + ay * ay) * (bx * bx + by * by));
     if (ax * bx + ay * by < CORNER * lengths) sharp.add(`${simple[i]},${simple[i + 1]}`);
   }
-  return Array.from({ length: points.length / 2 }, (_, i) => i).filter((i) => sharp.has(`${points[2 * i]},${points[2 * i + 1]}`));
+  const indices = Array.from({ length: points.length / 2 }, (_, i) => i);
+  return indices.filter((i) => sharp.has(`${points[2 * i]},${points[2 * i + 1]}`));
 }
 
 /** Direction of travel at a point of a closed ring. @param {Ring} points @param {number} index */
@@ -224,7 +226,8 @@ function improve(points, curve, t) {
     const [awayX, awayY] = [x - points[2 * i], y - points[2 * i + 1]];
     const speedX = s * s * once[0] + 2 * s * u * once[2] + u * u * once[4];
     const speedY = s * s * once[1] + 2 * s * u * once[3] + u * u * once[5];
-    const slope = speedX * speedX + speedY * speedY + awayX * (s * twice[0] + u * twice[2]) + awayY * (s * twice[1] + u * twice[3]);
+    const [bendX, bendY] = [s * twice[0] + u * twice[2], s * twice[1] + u * twice[3]];
+    const slope = speedX * speedX + speedY * speedY + awayX * bendX + awayY * bendY;
     if (slope > 1e-12) t[i] = Math.min(Math.max(u - (awayX * speedX + awayY * speedY) / slope, 0), 1);
   }
 }

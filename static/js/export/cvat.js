@@ -40,7 +40,8 @@ function maskOf(order, { label, mask }) {
   const crop = cropRuns(mask);
   const runs = rowRuns(crop.data).join(', ');
   const place = `left="${crop.x}" top="${crop.y}" width="${crop.width}" height="${crop.height}"`;
-  return `    <mask label=${attribute(label)} source="semi-auto" occluded="0" rle="${runs}" ${place} z_order="${order}"></mask>`;
+  const start = `    <mask label=${attribute(label)} source="semi-auto" occluded="0"`;
+  return `${start} rle="${runs}" ${place} z_order="${order}"></mask>`;
 }
 
 /** Runs along the rows, of nothing and of mask in turn, nothing first. @param {Uint8Array} data */

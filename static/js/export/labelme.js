@@ -39,7 +39,13 @@ async function shapesOf(item, group, tolerance) {
   return polygons.map(([ring]) => shape(item, group, 'polygon', fullPoints(ring), null));
 }
 
-/** @param {MaskObject} item @param {number} group @param {string} kind @param {number[][]} points @param {string | null} mask */
+/**
+ * @param {MaskObject} item
+ * @param {number} group
+ * @param {string} kind
+ * @param {number[][]} points
+ * @param {string | null} mask
+ */
 function shape({ label }, group, kind, points, mask) {
   return { label, points, group_id: group, description: '', shape_type: kind, flags: {}, mask };
 }

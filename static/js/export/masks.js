@@ -112,7 +112,9 @@ export async function cutOut(image, item, { trimmed = true, feather = 0 } = {}, 
  * @param {number} feather 0 to 64
  */
 export function feathered(crop, feather) {
-  if (!(feather >= 0 && feather <= MOST_FEATHER)) throw new RangeError(`the feather is ${feather} pixels; give 0 to 64`);
+  if (!(feather >= 0 && feather <= MOST_FEATHER)) {
+    throw new RangeError(`the feather is ${feather} pixels; give 0 to 64`);
+  }
   if (feather === 0) return crop.data.map((value) => 255 * value);
   const depth = depthOf(crop, Math.ceil(feather) + 1);
   return crop.data.map((value, i) => (
@@ -175,7 +177,9 @@ async function named(name, act) {
 
 /** @param {Decoded} decoded @param {Picture} picture @param {number} before */
 function objectsOf(decoded, picture, before) {
-  const described = new Map(JSON.parse(decoded.text.objects ?? '[]').map((/** @type {any} */ entry) => [entry.id, entry]));
+  /** @type {any[]} */
+  const entries = JSON.parse(decoded.text.objects ?? '[]');
+  const described = new Map(entries.map((entry) => [entry.id, entry]));
   const windows = windowsOf(described.size === 0 ? asOne(decoded) : decoded);
   const isOne = described.size === 0 && isBinary(decoded);
   return [...windows].sort(([a], [b]) => a - b).map(([id, crop], index) => {

@@ -6,7 +6,7 @@
  */
 
 /** @typedef {{width: number, height: number, data: Uint8ClampedArray | Uint8Array}} Pixels RGBA, row by row */
-/** @typedef {{count: Float64Array, red: Float64Array, green: Float64Array, blue: Float64Array, squares: Float64Array}} Sums */
+/** @typedef {Record<'count' | 'red' | 'green' | 'blue' | 'squares', Float64Array>} Sums around each pixel */
 
 const LEAST_CONTRAST = 12;
 const SPREAD = 25;
@@ -23,7 +23,9 @@ const MOST_RADIUS = 64;
  */
 export function matte(image, mask, radius = 6, logits = null) {
   const { width, height } = image;
-  if (mask.length !== width * height) throw new RangeError(`the picture is ${width} x ${height}, the mask has ${mask.length} pixels`);
+  if (mask.length !== width * height) {
+    throw new RangeError(`the picture is ${width} x ${height}, the mask has ${mask.length} pixels`);
+  }
   if (!(radius >= 1 && radius <= MOST_RADIUS)) throw new RangeError(`the radius is ${radius} pixels; give 1 to 64`);
   const sure = known(mask, width, height, radius, 1, logits);
   const sureNot = known(mask, width, height, radius, 0, logits);

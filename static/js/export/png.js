@@ -41,7 +41,8 @@ export async function encodePng({ width, height }, kind, paint, { palette, text 
   new DataView(header.buffer).setUint32(0, width);
   new DataView(header.buffer).setUint32(4, height);
   header.set([8, TYPES[kind], 0, 0, 0], 8);
-  const colours = palette ? [chunk('PLTE', Uint8Array.from(palette.flatMap(channelsOf))), chunk('tRNS', Uint8Array.of(0))] : [];
+  const channels = Uint8Array.from((palette ?? []).flatMap(channelsOf));
+  const colours = palette ? [chunk('PLTE', channels), chunk('tRNS', Uint8Array.of(0))] : [];
   const data = await deflate(rows(width * CHANNELS[TYPES[kind]], height, paint, work), 'deflate');
   return joined([
     SIGNATURE, chunk('IHDR', header), ...colours, ...Object.entries(text).map(textChunk), chunk('IDAT', data),
@@ -123,7 +124,9 @@ export async function decodePng(data) {
 
 /** @param {Uint8Array} data */
 function readChunks(data) {
-  if (!SIGNATURE.every((byte, i) => data[i] === byte)) throw new RangeError('not a PNG that can be read; export it again');
+  if (!SIGNATURE.every((byte, i) => data[i] === byte)) {
+    throw new RangeError('not a PNG that can be read; export it again');
+  }
   const view = new DataView(data.buffer, data.byteOffset, data.length);
   const chunks = [];
   for (let at = 8; at + 12 <= data.length; ) {
@@ -133,7 +136,9 @@ function readChunks(data) {
     chunks.push({ type, body: data.subarray(at + 8, at + 8 + length) });
     at += 12 + length;
   }
-  if (chunks.at(-1)?.type !== 'IEND') throw new RangeError('not a PNG that can be read: it breaks off; export it again');
+  if (chunks.at(-1)?.type !== 'IEND') {
+    throw new RangeError('not a PNG that can be read: it breaks off; export it again');
+  }
   return chunks;
 }
 

@@ -98,7 +98,9 @@ function split(points) {
 function fromTop(points) {
   let first = 0;
   for (let i = 2; i < points.length; i += 2) {
-    if (points[i + 1] < points[first + 1] || (points[i + 1] === points[first + 1] && points[i] < points[first])) first = i;
+    if (points[i + 1] < points[first + 1] || (points[i + 1] === points[first + 1] && points[i] < points[first])) {
+      first = i;
+    }
   }
   return Float64Array.from([...points.slice(first), ...points.slice(0, first)]);
 }
@@ -398,7 +400,10 @@ function spread(edges, axis) {
  * @param {number[]} other
  */
 function meet([ax, ay, bx, by], [cx, cy, dx, dy]) {
-  const sides = [side(ax, ay, bx, by, cx, cy), side(ax, ay, bx, by, dx, dy), side(cx, cy, dx, dy, ax, ay), side(cx, cy, dx, dy, bx, by)];
+  const sides = [
+    side(ax, ay, bx, by, cx, cy), side(ax, ay, bx, by, dx, dy),
+    side(cx, cy, dx, dy, ax, ay), side(cx, cy, dx, dy, bx, by),
+  ];
   if (sides[0] * sides[1] < 0 && sides[2] * sides[3] < 0) return true;
   return (sides[0] === 0 && between(cx, cy, ax, ay, bx, by)) || (sides[1] === 0 && between(dx, dy, ax, ay, bx, by)) ||
     (sides[2] === 0 && between(ax, ay, cx, cy, dx, dy)) || (sides[3] === 0 && between(bx, by, cx, cy, dx, dy)) ||
@@ -497,7 +502,8 @@ export function keyhole(rings) {
   for (const ring of rings.slice(1)) {
     const [here, there] = nearest(joined, ring);
     joined = Float64Array.from([
-      ...joined.subarray(0, here + 2), ...ring.subarray(there), ...ring.subarray(0, there + 2), ...joined.subarray(here),
+      ...joined.subarray(0, here + 2), ...ring.subarray(there), ...ring.subarray(0, there + 2),
+      ...joined.subarray(here),
     ]);
   }
   return joined;

@@ -94,7 +94,8 @@ export function windowOf(runs) {
     [left, right] = [Math.min(left, first), Math.max(right, last + 1)];
     [top, bottom] = [Math.min(top, spans ? 0 : start % tall), Math.max(bottom, spans ? tall : ((end - 1) % tall) + 1)];
   });
-  return right === 0 ? { x: 0, y: 0, width: 0, height: 0 } : { x: left, y: top, width: right - left, height: bottom - top };
+  if (right === 0) return { x: 0, y: 0, width: 0, height: 0 };
+  return { x: left, y: top, width: right - left, height: bottom - top };
 }
 
 /** @param {Runs} runs */
@@ -146,8 +147,12 @@ export function decompressCounts(text) {
     let [value, digits, code] = [0, 0, 32];
     for (; code & 32; digits += 1, at += 1) {
       code = text.charCodeAt(at) - 48;
-      if (!(code >= 0 && code < 64)) throw new RangeError(`compressed run lengths "${text.slice(0, 20)}" are damaged or cut off`);
-      if (digits === MOST_DIGITS) throw new RangeError(`compressed run lengths "${text.slice(0, 20)}" hold a number too large`);
+      if (!(code >= 0 && code < 64)) {
+        throw new RangeError(`compressed run lengths "${text.slice(0, 20)}" are damaged or cut off`);
+      }
+      if (digits === MOST_DIGITS) {
+        throw new RangeError(`compressed run lengths "${text.slice(0, 20)}" hold a number too large`);
+      }
       value |= (code & 31) << (5 * digits);
     }
     if (code & 16) value -= 2 ** (5 * digits);

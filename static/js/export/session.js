@@ -120,7 +120,9 @@ export function classesOf({ objects }) {
 export function paletteColour(index) {
   const channels = [0, 0, 0];
   for (let bit = 0; bit < 8; bit += 1) {
-    for (let channel = 0; channel < 3; channel += 1) channels[channel] |= ((index >> (3 * bit + channel)) & 1) << (7 - bit);
+    for (let channel = 0; channel < 3; channel += 1) {
+      channels[channel] |= ((index >> (3 * bit + channel)) & 1) << (7 - bit);
+    }
   }
   return `#${channels.map((value) => value.toString(16).padStart(2, '0')).join('')}`;
 }
@@ -167,7 +169,8 @@ export async function read(data, picture = null) {
   return inEntry('the session', () => {
     const { name, width, height } = document.picture;
     requireSize({ name, width, height }, picture);
-    const objects = requireList(document.objects, "'objects'").map(({ label, colour, visible, score, prompts, mask }) => (
+    const listed = requireList(document.objects, "'objects'");
+    const objects = listed.map(({ label, colour, visible, score, prompts, mask }) => (
       { label, colour, visible, score, prompts, mask: { size: mask.size, counts: mask.counts } }));
     return checkSession({ picture: picture ?? { name, width, height }, objects });
   });

@@ -86,7 +86,8 @@ function within(value, length) {
  */
 export function ringOf(values, { width, height }) {
   const flat = Array.isArray(values) ? values.flat() : [];
-  const isPairs = flat.length > values?.length ? values.every((/** @type {any} */ point) => point.length === 2) : flat.length % 2 === 0;
+  const isNested = flat.length > values?.length;
+  const isPairs = isNested ? values.every((/** @type {any} */ pair) => pair.length === 2) : flat.length % 2 === 0;
   if (!isPairs || flat.length < 6 || !flat.every((value) => typeof value === 'number')) {
     throw new RangeError('a polygon is a list of at least three points x, y');
   }

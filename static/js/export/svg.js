@@ -19,7 +19,8 @@ import { NO_REPORT } from './work.js';
  * @param {{tolerance?: number | null}} [options]
  * @returns {Promise<Files>}
  */
-export async function write({ picture: { name, width, height }, objects }, { tolerance = null } = {}, work = NO_REPORT) {
+export async function write({ picture, objects }, { tolerance = null } = {}, work = NO_REPORT) {
+  const { name, width, height } = picture;
   const size = `width="${width}" height="${height}" viewBox="0 0 ${width} ${height}"`;
   const lines = [
     '<?xml version="1.0" encoding="UTF-8"?>', `<svg xmlns="http://www.w3.org/2000/svg" ${size}>`,
@@ -35,7 +36,8 @@ export async function write({ picture: { name, width, height }, objects }, { tol
 /** @param {number} index @param {MaskObject} item @param {Path} path */
 function element(index, { label, colour, visible }, { d, error }) {
   const hidden = visible ? '' : ' display="none"';
-  return `<path id="object-${index + 1}" data-label=${attribute(label)} data-error="${number(error, 3)}" fill="${colour}" ` +
+  return `<path id="object-${index + 1}" data-label=${attribute(label)} data-error="${number(error, 3)}" ` +
+    `fill="${colour}" ` +
     `fill-rule="evenodd"${hidden} d="${d}"><title>${content(label)}</title></path>`;
 }
 
@@ -55,7 +57,8 @@ export function objectPath({ mask }, tolerance = null) {
     const fitted = rings.map((ring) => fitRing(ring, allowed));
     const covered = () => fill(fitted.map(({ curves }) => flattenCurves(curves)), crop.width, crop.height);
     if (tolerance === null && iou(covered(), crop.data) < LEAST_IOU) continue;
-    const curves = fitted.map((found) => found.curves.map((curve) => curve.map((value, i) => value + [crop.x, crop.y][i % 2])));
+    const place = [crop.x, crop.y];
+    const curves = fitted.map((found) => found.curves.map((curve) => curve.map((value, i) => value + place[i % 2])));
     const error = Math.max(...fitted.map((found) => found.error));
     return { d: curves.map(curved).join(''), error, points: curves.flat().length };
   }

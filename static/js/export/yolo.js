@@ -47,7 +47,9 @@ export async function read(data, picture, names = [], work = NO_REPORT) {
   const objects = [];
   const lines = decodeText(data).split('\n');
   for (const [index, line] of lines.entries()) {
-    if (line.trim()) objects.push(inEntry(`line ${index + 1}`, () => readLine(line.trim().split(/\s+/), picture, names)));
+    if (line.trim()) {
+      objects.push(inEntry(`line ${index + 1}`, () => readLine(line.trim().split(/\s+/), picture, names)));
+    }
     await work.step((index + 1) / lines.length);
   }
   return { picture, objects };
@@ -67,7 +69,8 @@ function readLine([kind, ...words], picture, names) {
   const ring = ringOf(parts.map((value, i) => value * (i % 2 === 0 ? picture.width : picture.height)), picture);
   const label = names[Number(kind)] ?? `class ${kind}`;
   const mask = drawn([ring], picture);
-  return checkObject({ label, colour: classColour(Number(kind)), visible: true, score: null, prompts: null, mask }, picture);
+  const colour = classColour(Number(kind));
+  return checkObject({ label, colour, visible: true, score: null, prompts: null, mask }, picture);
 }
 
 /** @param {number[]} box centre and size */
