@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..config import Size
+from ..masks import decompress_counts
 from .record import Record
 
 
@@ -109,30 +110,8 @@ def to_runs(segmentation: Any, hw: Size) -> RunLengths:
         raise ValueError("neither a list of polygons nor run lengths with 'size' and 'counts'")
     height, width = segmentation["size"]
     counts = segmentation["counts"]
-    counts = np.asarray(counts, np.int64) if isinstance(counts, list) else decompress(counts)
+    counts = np.asarray(counts, np.int64) if isinstance(counts, list) else decompress_counts(counts)
     return RunLengths((int(height), int(width)), counts)
-
-
-def decompress(text: str | bytes) -> np.ndarray:
-    """COCO's compressed counts -> int64 run lengths.
-
-    A number is a little-endian series of characters from "0" on: five bits each, a sixth says that more follow, and
-    the last one's fifth is the sign. From the fourth on, numbers are differences to the last run of that colour.
-    """
-    codes = np.frombuffer(text.encode() if isinstance(text, str) else text, np.uint8).astype(np.int64) - 48
-    is_last = codes & 32 == 0
-    if not len(codes) or not is_last[-1] or codes.min() < 0 or codes.max() > 63:
-        raise ValueError(f"compressed run lengths {text[:20]!r} are damaged or cut off")
-    ends = np.flatnonzero(is_last)
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    digits = np.arange(len(codes)) - np.repeat(starts, ends - starts + 1)
-    if digits.max() > 11:
-        raise ValueError(f"compressed run lengths {text[:20]!r} hold a number of more than 60 bits")
-    numbers = np.add.reduceat((codes & 31) << (5 * digits), starts)
-    numbers -= ((codes[ends] & 16) >> 4) << (5 * (digits[ends] + 1))
-    numbers[1::2] = numbers[1::2].cumsum()
-    numbers[2::2] = numbers[2::2].cumsum()
-    return numbers
 
 
 def _draw_polygons(polygons: list[Any], hw: Size) -> RunLengths:
@@ -140,7 +119,7 @@ def _draw_polygons(polygons: list[Any], hw: Size) -> RunLengths:
     drawn = [polygon for polygon in polygons if len(_require_polygon(polygon, hw)) >= 6]
     if not drawn:
         return RunLengths(hw, np.array([hw[0] * hw[1]]))
-    return RunLengths(hw, decompress(coco_mask.merge(coco_mask.frPyObjects(drawn, *hw))["counts"]))
+    return RunLengths(hw, decompress_counts(coco_mask.merge(coco_mask.frPyObjects(drawn, *hw))["counts"]))
 
 
 def _require_polygon(polygon: Any, hw: Size) -> list[float]:

@@ -14,7 +14,8 @@ from PIL import Image, ImageOps
 from pycocotools import mask as coco_mask
 
 from sam.datasets import LayeredRecord, find_records
-from sam.datasets.instances import decompress, place_masks, to_runs
+from sam.datasets.instances import place_masks, to_runs
+from sam.masks import decompress_counts
 
 HW = (9, 13)
 MASKS = st.lists(arrays(bool, HW), min_size=1, max_size=6).filter(lambda masks: any(mask.any() for mask in masks))
@@ -267,7 +268,7 @@ def test_layers_are_as_few_as_disjoint_masks_allow_and_big_masks_come_first(mask
 
 @given(mask=arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 40))))
 def test_compressed_run_lengths_are_read_as_pycocotools_writes_them(mask):
-    assert decompress(compressed(mask)["counts"]).tolist() == uncompressed(mask)["counts"]
+    assert decompress_counts(compressed(mask)["counts"]).tolist() == uncompressed(mask)["counts"]
     assert np.array_equal(to_runs(compressed(mask), mask.shape).mask(), mask)
 
 

@@ -15,6 +15,8 @@ FOREIGN = WEB | {"cv2", "matplotlib", "onnx", "onnxruntime", "pycocotools", "tra
 LAYERS = (
     ("config",),
     ("layers", "masks", "transforms", "hugging_face"),
+    ("polygons", "mattes"),
+    ("curves",),
     ("image_encoder",),
     ("tiny", "tiny_vit", "prompt_encoder", "transformer", "mask_decoder"),
     ("model",),
@@ -53,7 +55,7 @@ def test_datasets_know_no_model_and_need_pycocotools_for_polygons_only():
     outward = {
         node.module for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 2
     }
-    assert outward == {"config"}
+    assert outward == {"config", "masks"}
     assert "pycocotools" not in imported("import sam.datasets")
 
 
@@ -63,6 +65,14 @@ def test_everything_mode_stands_on_the_predictor():
         node.module for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 2
     }
     assert outward <= {"config", "hover", "masks", "model", "predictor", "transformer", "transforms"}
+
+
+def test_formats_know_masks_and_nothing_of_models_or_the_web():
+    trees = [ast.parse(path.read_text()) for path in (ROOT / "formats").glob("*.py")]
+    outward = {
+        node.module for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 2
+    }
+    assert outward == {"masks", "polygons", "curves"}
 
 
 def test_documented_names_are_importable():
