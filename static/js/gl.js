@@ -124,6 +124,7 @@ export function createGlPainter(canvas) {
         resources.fields.delete(id);
         return;
       }
+      gl.activeTexture(gl.TEXTURE0 + UNITS.field);
       const texture = known ?? createField(gl);
       resources.fields.set(id, texture);
       fillField(gl, UNITS.field, texture, field);

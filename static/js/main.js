@@ -5,6 +5,8 @@
 /** @import { Tier } from './tiers.js' */
 import { createActions } from './actions.js';
 import { createApi } from './api.js';
+import { createArchive } from './archive.js';
+import { lookClosely } from './close-look.js';
 import { exposeDebug } from './debug.js';
 import { createServerBackend, openWorkerBackend } from './decoder-backends.js';
 import { createDecoderClient } from './decoder-client.js';
@@ -14,6 +16,7 @@ import { createKeymap } from './keymap.js';
 import { mountObjects } from './objects-panel.js';
 import { mountMarks } from './overlay.js';
 import { mountPanel } from './panel.js';
+import { keepWork } from './persistence.js';
 import { sameQuestion } from './prompts.js';
 import { createRenderer } from './renderer.js';
 import { useShortcuts } from './shortcuts.js';
@@ -76,9 +79,11 @@ acceptDrops(document, actions.openFiles);
 acceptPastes(document, actions.openFiles);
 new ResizeObserver(([{ contentRect: { width, height } }]) => actions.resizeStage({ width, height })).observe(stage);
 
+lookClosely(store, actions);
 timeOpening(store, timings);
 exposeDebug(store, { renderer, stage, timings });
 actions.start();
+keepWork(store, actions, createArchive());
 
 /**
  * @param {Tier} tier

@@ -105,6 +105,8 @@ export function createObjectActions({ get, change, work, step, amend }) {
       if (selected.length > 0 && sketch.length === 0) nameObjects(selected, label.name);
       else change({ nextLabel: label.name, notice: `The next object is called ${label.name}.` });
     },
+    /** @param {readonly import('./store.js').LabelName[]} labels */
+    setLabels: (labels) => change({ labels }),
     /** @param {string} name */
     setNextLabel(name) {
       learnLabel(name.trim());

@@ -13,7 +13,6 @@ const CAN_HOVER = matchMedia('(hover: hover)').matches;
 const FIRST_HINT = CAN_HOVER
   ? 'Move over the picture. Click to keep a mask, drag to draw a box.'
   : 'Tap to keep a mask, drag to draw a box.';
-const NEXT_HINT = CAN_HOVER ? ' Right-click or Shift-click takes away.' : '';
 
 /**
  * @param {Store<State>} store
@@ -233,8 +232,7 @@ function statusText(state) {
 function keptText(state) {
   const { clicks, box } = committedPrompts(state);
   const parts = [count(clicks.length, 'point'), box ? '1 box' : ''].filter(Boolean).join(', ') || 'Painted';
-  const hint = clicks.length < 3 ? NEXT_HINT : '';
-  return `${parts}.${maskText(state)}${hint}`;
+  return `${parts}.${maskText(state)}`;
 }
 
 /** What a screen reader says of the mask. @param {State} state */

@@ -28,20 +28,26 @@ export function createSketchActions({ get, change, changeTimeline, work, step })
     step({ sketch: [...work().sketch, { prompts, feeds, painted: false, pick: null, answer: null }] });
   }
 
-  /** What the brush starts from: the sketch, else the one selected object, else nothing. */
-  function canvas() {
-    const { sketch } = work();
+  /**
+   * What a stroke draws on: the sketch, else the one selected object, else nothing.
+   * @param {Point | null} start in cells; paint that starts beside the selected object starts another
+   */
+  function canvas(start = null) {
+    const { sketch, editing, selected } = work();
+    const { draft } = get();
+    if (draft && 'painted' in draft) return { field: draft.painted.logits, editing: draft.editing };
     const answer = sketch.at(-1)?.answer;
-    if (answer) return { field: answer.logits, sketch, editing: work().editing };
-    const [thing, ...others] = selectedThings(work());
-    const taken = sketch.length === 0 && thing && !thing.locked && others.length === 0;
-    return taken ? { field: thing.shape, sketch, editing: thing.id } : { field: emptyField(), sketch, editing: work().editing };
+    if (answer) return { field: answer.logits, editing };
+    const [thing] = selectedThings(work());
+    const taken = sketch.length === 0 && selected.length === 1 && thing && !thing.locked;
+    const beside = taken && start && !(thing.shape[Math.floor(start[1]) * GRID + Math.floor(start[0])] > 0);
+    return taken && !beside ? { field: thing.shape, editing: thing.id } : { field: emptyField(), editing };
   }
 
-  /** @param {Field} field @returns {{painted: Mask}} */
-  function draftOf(field) {
+  /** @param {Field} field @param {number | null} editing @returns {{painted: Mask, editing: number | null}} */
+  function draftOf(field, editing) {
     const question = { prompts: promptsOf(work()), feedback: null, purpose: /** @type {const} */ ('step') };
-    return { painted: { question, logits: field, index: 0, iou: 1, milliseconds: 0, candidates: [] } };
+    return { painted: { question, logits: field, index: 0, iou: 1, milliseconds: 0, candidates: [] }, editing };
   }
 
   /** @param {number} index of the candidate; single clicks are answered by it from now on, until it is let go */
@@ -82,8 +88,7 @@ export function createSketchActions({ get, change, changeTimeline, work, step })
       if (!draft) return;
       if ('prompts' in draft) return ask(draft.prompts);
       const painted = { prompts: draft.painted.question.prompts, feeds: false, painted: true, pick: null, answer: draft.painted };
-      const { sketch, editing } = canvas();
-      step({ sketch: [...sketch, painted], editing });
+      step({ sketch: [...work().sketch, painted], editing: draft.editing });
     },
     dropDraft: () => change({ draft: null }),
     /** @param {number} index */
@@ -109,9 +114,10 @@ export function createSketchActions({ get, change, changeTimeline, work, step })
       const state = get();
       const frame = pictureFrame(state);
       if (!frame || state.picture?.phase.status !== 'ready') return;
-      const field = state.draft && 'painted' in state.draft ? state.draft.painted.logits : canvas().field;
+      const [start, end] = [from, to].map((point) => pictureToCells(point, frame));
+      const { field, editing } = canvas(adds ? start : null);
       const reach = Math.max(0.5, radius * cellsPerPixel(frame));
-      change({ draft: draftOf(paintLine(field, pictureToCells(from, frame), pictureToCells(to, frame), reach, adds)) });
+      change({ draft: draftOf(paintLine(field, start, end, reach, adds), editing) });
     },
     /**
      * @param {readonly Point[]} corners in the picture
@@ -121,16 +127,19 @@ export function createSketchActions({ get, change, changeTimeline, work, step })
       const frame = pictureFrame(get());
       if (!frame || get().picture?.phase.status !== 'ready') return;
       const cells = corners.map((corner) => pictureToCells(corner, frame));
-      change({ draft: draftOf(paintPolygon(canvas().field, cells, adds)) });
+      change({ draft: null });
+      const { field, editing } = canvas(adds ? cells[0] : null);
+      change({ draft: draftOf(paintPolygon(field, cells, adds), editing) });
     },
     /** Let the model redraw what was painted: the mask goes in as it is, with the box around it. */
     snap() {
       const frame = pictureFrame(get());
-      const { field, sketch, editing } = canvas();
+      const { field, editing } = canvas();
+      const { sketch } = work();
       const bounds = frame && boundsOf(field, extentOf(frame));
       if (!bounds) return;
       const box = cellsToPicture(bounds, frame);
-      const before = sketch.length > 0 ? sketch : [paintedStep(draftOf(Float32Array.from(field)).painted)];
+      const before = sketch.length > 0 ? sketch : [paintedStep(draftOf(Float32Array.from(field), editing).painted)];
       /** @type {Step} */
       const next = { prompts: { ...NO_PROMPTS, box }, feeds: true, painted: false, pick: null, answer: null };
       step({ sketch: [...before, next], editing });

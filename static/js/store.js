@@ -50,7 +50,10 @@ import { NO_WORK, promptsOf } from './work.js';
  * @property {Timeline} timeline what was made of it
  */
 
-/** @typedef {{prompts: Prompts} | {painted: Mask}} Draft what is being drawn: prompts to ask with, or a mask */
+/**
+ * What is being drawn: prompts to ask with, or a mask, perhaps of an object that is there already.
+ * @typedef {{prompts: Prompts} | {painted: Mask, editing: number | null}} Draft
+ */
 /** @typedef {'fill' | 'outline' | 'cutout' | 'original'} Display */
 /** @typedef {{name: string, colour: string}} LabelName */
 

@@ -13,7 +13,7 @@ const REACH = 12;
 export const select = {
   id: 'select',
   name: 'Select',
-  hint: 'Click an object, or drag a box around it. Drag a point to move it, click it to remove it.',
+  hint: 'Click an object, or drag a box around it. Right-click or a long press takes away. Points can be dragged; a click removes them.',
   key: 'S',
   icon: 'M5 3.5 15.5 10l-4.700 1.200L8.300 15.800Z',
   cursor: 'crosshair',
