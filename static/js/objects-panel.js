@@ -123,12 +123,12 @@ function showRow({ element: row, name }, thing, selected, edited, state) {
   name.setDisabled(locked);
   setText(find(row, '.pick'), edited ? 'editing' : sizeText(thing, state));
   find(row, '.pick').ariaPressed = String(selected);
+  find(row, '.pick').ariaLabel = `Select ${label}: ${find(row, '.pick').textContent}`;
   const now = [label, visible, locked].join();
   if (said === now) return;
   row.dataset.said = now;
   swatch.ariaLabel = `Colour of ${label}`;
   name.setName(`Label of ${label}`);
-  find(row, '.pick').ariaLabel = `Select ${label}`;
   showTool(row, '.edit', `Edit ${label}`, ICONS.edit, locked);
   showTool(row, '.up', `Bring ${label} forward`, ICONS.up);
   showTool(row, '.down', `Send ${label} backward`, ICONS.down);

@@ -41,7 +41,7 @@ function mountScreens(store, actions) {
 
   watch(store, ({ picture }) => picture?.key ?? null, (key, { picture }) => {
     document.body.dataset.screen = picture ? 'picture' : 'start';
-    work.hidden = close.hidden = key === null;
+    work.hidden = close.hidden = name.hidden = key === null;
     setText(name, picture?.name ?? '');
     document.title = picture ? `${picture.name} – Segment Anything` : 'Segment Anything';
     if (key === null) return;

@@ -101,7 +101,7 @@ def test_sliders_grow_live_and_are_one_step_to_undo(two):
     before = areas(two)["Object 2"]
     slider = two.page.get_by_role("slider", name="Grow or shrink")
     slider.focus()
-    for _ in range(5):
+    for _ in range(20):
         two.press("ArrowRight")
     assert areas(two)["Object 2"] > before
     slider.fill("-60")
