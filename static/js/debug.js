@@ -10,7 +10,7 @@
 /** @import { Renderer } from './renderer.js' */
 /** @import { State, Store } from './store.js' */
 /** @import { Timings } from './timings.js' */
-import { committedPrompts, isKept, pictureSize, pictureView, quantile } from './store.js';
+import { committedPrompts, isKept, pictureSize, pictureView, quantile, strip, workOf } from './store.js';
 
 /**
  * @param {Store<State>} store
@@ -57,6 +57,16 @@ function snapshot(state, renderer, stage) {
     hover: state.hover,
     mask: mask && { iou: mask.iou, index: mask.index, prompts: mask.question.prompts, kept: isKept(state) },
     latency: { count: latencies.length, median: quantile(latencies, 0.5), p95: quantile(latencies, 0.95) },
+    preview: state.preview && { prompts: state.preview.question.prompts },
+    things: workOf(state).things.map(({ source, shape, steps, ...rest }) => ({ ...rest, inside: shape.reduce((sum, v) => sum + (v > 0 ? 1 : 0), 0) })),
+    sketch: workOf(state).sketch.length,
+    selected: workOf(state).selected,
+    editing: workOf(state).editing,
+    pictures: strip(state).map(({ name, phase }) => ({ name, status: phase.status })),
+    tool: state.tool,
+    display: state.display,
+    level: state.level,
+    scale: view && picture ? view.width / (pictureSize(picture)?.width ?? 1) : null,
     notice: state.notice,
   });
 }

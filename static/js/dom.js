@@ -61,3 +61,8 @@ export function createSvg(tag, attributes, children = []) {
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
+
+/** @param {string} path data in a square of 20 */
+export function icon(path) {
+  return createSvg('svg', { viewBox: '0 0 20 20', 'aria-hidden': 'true' }, [createSvg('path', { d: path })]);
+}

@@ -11,6 +11,8 @@ import { createPainter } from './painter.js';
  * @property {() => boolean} isBusy whether a scene is not yet on the canvas
  * @property {(bitmap: ImageBitmap) => void} setPicture takes the bitmap away
  * @property {(logits: Float32Array) => void} setLogits
+ * @property {(logits: Float32Array) => void} setNext
+ * @property {(id: number, field: Float32Array | null) => void} setField
  * @property {(scene: Scene) => void} show
  */
 
@@ -46,6 +48,13 @@ function createRemoteEasel(canvas, { force2d, onPainted }) {
 
   /** @param {Request} request @param {Transferable[]} [transfer] */
   const post = (request, transfer = []) => worker.postMessage(request, transfer);
+
+  /** @param {'logits' | 'next'} type @param {Float32Array} values */
+  function postLogits(type, values) {
+    const logits = Float32Array.from(values);
+    post({ type, logits }, [logits.buffer]);
+  }
+
   const offscreen = canvas.transferControlToOffscreen();
   post({ type: 'open', canvas: offscreen, force2d }, [offscreen]);
 
@@ -53,10 +62,9 @@ function createRemoteEasel(canvas, { force2d, onPainted }) {
     kind: () => kind,
     isBusy: () => scenes.painted < scenes.sent,
     setPicture: (bitmap) => post({ type: 'picture', bitmap }, [bitmap]),
-    setLogits(values) {
-      const logits = Float32Array.from(values);
-      post({ type: 'logits', logits }, [logits.buffer]);
-    },
+    setLogits: (logits) => postLogits('logits', logits),
+    setNext: (logits) => postLogits('next', logits),
+    setField: (of, field) => post({ type: 'field', of, field }),
     show: (scene) => post({ type: 'scene', scene, number: (scenes.sent += 1) }),
   };
 }
@@ -73,6 +81,8 @@ function createLocalEasel(canvas, { force2d, onPainted }) {
     isBusy: () => false,
     setPicture: painter.setPicture,
     setLogits: painter.setLogits,
+    setNext: painter.setNext,
+    setField: painter.setField,
     show(scene) {
       painter.paint(scene);
       onPainted();

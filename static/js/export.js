@@ -4,7 +4,8 @@
 /** @import { Kept } from './export.worker.js' */
 /** @import { State } from './store.js' */
 import { createMessenger } from './messenger.js';
-import { pictureFrame } from './store.js';
+import { isKept, pictureFrame, workOf } from './store.js';
+import { selectedThings } from './work.js';
 
 /** @param {State} state */
 export async function saveCutOut(state) {
@@ -39,9 +40,13 @@ async function make(type, state) {
 function keptMask(state) {
   const { picture, mask, service } = state;
   const frame = pictureFrame(state);
-  if (!picture || !mask || !frame || service.status !== 'ready') throw new Error('There is no mask to save.');
-  const logits = Float32Array.from(mask.logits);
-  return { blob: picture.blob, logits, frame, threshold: service.info.mask_threshold };
+  const [thing] = selectedThings(workOf(state));
+  if (!picture || !frame || service.status !== 'ready') throw new Error('There is no mask to save.');
+  if (isKept(state) && mask) {
+    return { blob: picture.blob, logits: Float32Array.from(mask.logits), frame, threshold: service.info.mask_threshold };
+  }
+  if (!thing) throw new Error('There is no mask to save.');
+  return { blob: picture.blob, logits: Float32Array.from(thing.shape), frame, threshold: 0 };
 }
 
 /**

@@ -23,6 +23,11 @@
  * @typedef {{x: number, y: number, width: number, height: number}} View
  */
 
+/**
+ * How a picture is looked at when it does not fill the stage: CSS pixels per pixel, and what lies in the middle.
+ * @typedef {{readonly scale: number, readonly middle: Point}} Lens
+ */
+
 /** Parts of a pixel that a position tells apart. */
 const FINEST_PARTS = 256;
 
@@ -83,6 +88,41 @@ export function fitView(picture, stage, maxScale = Infinity) {
   const width = Math.max(1, picture.width * scale);
   const height = Math.max(1, picture.height * scale);
   return { x: (stage.width - width) / 2, y: (stage.height - height) / 2, width, height };
+}
+
+/**
+ * @param {Size} picture
+ * @param {Size} stage
+ * @param {Lens} lens
+ * @returns {View}
+ */
+export function lensView(picture, stage, { scale, middle }) {
+  const [width, height] = [picture.width * scale, picture.height * scale];
+  return { x: stage.width / 2 - middle[0] * scale, y: stage.height / 2 - middle[1] * scale, width, height };
+}
+
+/**
+ * The lens of another scale under which a point of the picture stays where it is on the stage.
+ * @param {View} view
+ * @param {Size} picture
+ * @param {Size} stage
+ * @param {Point} at on the stage
+ * @param {number} scale
+ * @returns {Lens}
+ */
+export function zoomedAt(view, picture, stage, at, scale) {
+  const [x, y] = stageToPicture(view, picture, at);
+  return { scale, middle: [x + (stage.width / 2 - at[0]) / scale, y + (stage.height / 2 - at[1]) / scale] };
+}
+
+/**
+ * A lens that always shows some of the picture.
+ * @param {Lens} lens
+ * @param {Size} picture
+ * @returns {Lens}
+ */
+export function keptInside({ scale, middle: [x, y] }, { width, height }) {
+  return { scale, middle: [clamp(x, 0, width), clamp(y, 0, height)] };
 }
 
 /**

@@ -1,88 +1,105 @@
 // @ts-check
-/** The picture and its mask through WebGL2: the shader upsamples, thresholds and outlines the logits. */
+/** The picture, its mask and its objects through WebGL2: shaders upsample, threshold and outline the fields. */
 
-/** @import { AnyCanvas, Painter, Scene } from './painter.js' */
+/** @import { AnyCanvas, Layer, Painter, Scene } from './painter.js' */
+import { OBJECT_FRAGMENT, PICTURE_FRAGMENT, VERTEX } from './glsl.js';
 import { GRID } from './protocol.js';
 
-const VERTEX = `#version 300 es
-uniform vec2 uCanvas;
-uniform vec4 uView;
-out vec2 vAt;
+/** @typedef {Record<string, WebGLUniformLocation | null>} Places of uniforms */
+/** @typedef {{program: WebGLProgram, at: Places}} Shader */
 
-void main() {
-  vAt = vec2(gl_VertexID & 1, gl_VertexID >> 1);
-  vec2 clip = (uView.xy + vAt * uView.zw) / uCanvas * 2.0 - 1.0;
-  gl_Position = vec4(clip.x, -clip.y, 0.0, 1.0);
-}`;
-
-/*
- * A cell of the grid covers [i, i + 1), so its value sits at i + 0.5: hence the shift by half a cell. The distance to
- * the edge in device pixels is the logit divided by its slope, which bilinear interpolation gives in closed form.
- */
-const FRAGMENT = `#version 300 es
-precision highp float;
-precision highp sampler2D;
-uniform sampler2D uPicture;
-uniform sampler2D uLogits;
-uniform vec4 uView;
-uniform vec2 uRegion;
-uniform float uThreshold;
-uniform float uMask;
-uniform float uKept;
-uniform float uAwake;
-uniform float uLine;
-uniform float uCorner;
-uniform vec3 uTint;
-in vec2 vAt;
-out vec4 color;
-
-float cell(ivec2 at) {
-  return texelFetch(uLogits, clamp(at, ivec2(0), ivec2(${GRID - 1})), 0).r;
-}
-
-float distanceToEdge() {
-  vec2 at = vAt * uRegion - 0.5;
-  ivec2 base = ivec2(floor(at));
-  vec2 part = at - floor(at);
-  float a = cell(base), b = cell(base + ivec2(1, 0)), c = cell(base + ivec2(0, 1)), d = cell(base + ivec2(1, 1));
-  float value = mix(mix(a, b, part.x), mix(c, d, part.x), part.y) - uThreshold;
-  vec2 slope = vec2(mix(b - a, d - c, part.y), mix(c - a, d - b, part.x)) * uRegion / uView.zw;
-  return value / max(length(slope), 0.01);
-}
-
-float cornerCoverage() {
-  vec2 inset = abs(vAt - 0.5) * uView.zw - (uView.zw * 0.5 - uCorner);
-  return clamp(uCorner - length(max(inset, 0.0)) + 0.5, 0.0, 1.0);
-}
-
-vec3 withMask(vec3 base) {
-  float edge = distanceToEdge();
-  float inside = clamp(edge + 0.5, 0.0, 1.0);
-  float line = clamp(uLine * 0.5 + 0.5 - abs(edge), 0.0, 1.0);
-  float rim = clamp(uLine * 1.2 + 0.5 - abs(edge), 0.0, 1.0);
-  vec3 outside = mix(base, vec3(dot(base, vec3(0.299, 0.587, 0.114))), 0.55 * uKept) * (1.0 - 0.5 * uKept);
-  vec3 filled = mix(base, uTint, 0.42 - 0.36 * uKept);
-  vec3 shaded = mix(outside * (1.0 - 0.3 * rim), filled, inside);
-  return mix(shaded, vec3(1.0), line);
-}
-
-void main() {
-  vec4 texel = texture(uPicture, vAt);
-  vec3 base = texel.rgb + (1.0 - texel.a);
-  base = mix(mix(vec3(dot(base, vec3(0.299, 0.587, 0.114))), base, 0.35) * 0.55, base, uAwake);
-  color = vec4(mix(base, withMask(base), uMask), 1.0) * cornerCoverage();
-}`;
+const UNITS = { picture: 0, logits: 1, next: 2, field: 3 };
+const DISPLAYS = ['fill', 'outline', 'cutout', 'original'];
+const SHARED = ['Canvas', 'Rect', 'View', 'Region', 'Threshold', 'Picture', 'Size', 'Line', 'Ratio', 'Display'];
+const OF_PICTURE = ['Logits', 'Next', 'Mask', 'Kept', 'Awake', 'Preview', 'Corner', 'Tint'];
+const OF_OBJECT = ['Field', 'Colour', 'Fill', 'Selected'];
 
 /**
  * @param {AnyCanvas} canvas
  * @returns {Painter | null} null where WebGL2 is missing
  */
 export function createGlPainter(canvas) {
-  const options = { alpha: true, antialias: false, premultipliedAlpha: true };
+  const options = { alpha: true, antialias: false, premultipliedAlpha: true, depth: true };
   const gl = /** @type {WebGL2RenderingContext | null} */ (canvas.getContext('webgl2', options));
   if (!gl) return null;
   let resources = createResources(gl);
-  let mipmapped = false;
+  let hasPicture = false;
+
+  /**
+   * @param {Shader} shader
+   * @param {Scene} scene
+   * @param {readonly number[]} rect left, top, width, height in device pixels
+   */
+  function draw({ at }, { view, region, look, size, ratio, threshold }, rect) {
+    gl?.uniform2f(at.Canvas, canvas.width, canvas.height);
+    gl?.uniform4fv(at.Rect, rect);
+    gl?.uniform4f(at.View, view.x, view.y, view.width, view.height);
+    gl?.uniform2f(at.Region, region.width, region.height);
+    gl?.uniform1f(at.Threshold, threshold);
+    gl?.uniform1i(at.Picture, UNITS.picture);
+    gl?.uniform2f(at.Size, size.width, size.height);
+    gl?.uniform1f(at.Line, look.line * ratio);
+    gl?.uniform1f(at.Ratio, ratio);
+    gl?.uniform1i(at.Display, DISPLAYS.indexOf(look.display));
+    gl?.drawArrays(gl.TRIANGLE_STRIP, 0, 4);
+  }
+
+  /** @param {Scene} scene */
+  function drawPicture(scene) {
+    const { program, at } = resources.picture;
+    const { look, ratio } = scene;
+    gl?.useProgram(program);
+    gl?.uniform1i(at.Logits, UNITS.logits);
+    gl?.uniform1i(at.Next, UNITS.next);
+    gl?.uniform1f(at.Mask, look.mask);
+    gl?.uniform1f(at.Kept, look.kept);
+    gl?.uniform1f(at.Awake, look.awake);
+    gl?.uniform1f(at.Preview, look.preview);
+    gl?.uniform1f(at.Corner, look.corner * ratio);
+    gl?.uniform3fv(at.Tint, look.tint);
+    draw(resources.picture, scene, onCanvas(scene, [0, 0, 1, 1]));
+  }
+
+  /**
+   * @param {Scene} scene
+   * @param {Layer} layer
+   */
+  function drawObject(scene, { id, bounds, colour, fill, selected }) {
+    const field = resources.fields.get(id);
+    if (!gl || !field || !bounds) return;
+    const { at } = resources.object;
+    gl.activeTexture(gl.TEXTURE0 + UNITS.field);
+    gl.bindTexture(gl.TEXTURE_2D, field);
+    gl.uniform1i(at.Field, UNITS.field);
+    gl.uniform3fv(at.Colour, colour);
+    gl.uniform1f(at.Fill, fill);
+    gl.uniform1f(at.Selected, selected ? 1 : 0);
+    const { width, height } = scene.region;
+    const [left, top, right, bottom] = bounds;
+    draw(resources.object, scene, onCanvas(scene, [(left - 2) / width, (top - 2) / height, (right + 2) / width, (bottom + 2) / height]));
+  }
+
+  /** Each pixel belongs to the first object drawn there, which is the topmost: the depth test keeps the others out. */
+  function drawObjects(/** @type {Scene} */ scene) {
+    if (!gl || scene.layers.length === 0) return;
+    gl.useProgram(resources.object.program);
+    gl.enable(gl.BLEND);
+    gl.enable(gl.DEPTH_TEST);
+    gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
+    gl.depthFunc(gl.LESS);
+    for (const layer of scene.layers) drawObject(scene, layer);
+    gl.disable(gl.BLEND);
+    gl.disable(gl.DEPTH_TEST);
+  }
+
+  /** @param {Scene} scene @param {readonly number[]} part of the picture, from 0 to 1: left, top, right, bottom */
+  function onCanvas({ view }, [left, top, right, bottom]) {
+    const x0 = Math.max(0, view.x + left * view.width);
+    const y0 = Math.max(0, view.y + top * view.height);
+    const x1 = Math.min(canvas.width, view.x + right * view.width);
+    const y1 = Math.min(canvas.height, view.y + bottom * view.height);
+    return [x0, y0, Math.max(0, x1 - x0), Math.max(0, y1 - y0)];
+  }
 
   return {
     kind: 'webgl2',
@@ -90,73 +107,69 @@ export function createGlPainter(canvas) {
       resources = createResources(gl);
     },
     setPicture(bitmap) {
-      gl.activeTexture(gl.TEXTURE0);
-      gl.bindTexture(gl.TEXTURE_2D, resources.picture);
+      gl.activeTexture(gl.TEXTURE0 + UNITS.picture);
+      gl.bindTexture(gl.TEXTURE_2D, resources.pixels);
       const limit = gl.getParameter(gl.MAX_TEXTURE_SIZE);
       const source = shrinkTo(limit, bitmap);
       gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA8, gl.RGBA, gl.UNSIGNED_BYTE, source);
       gl.generateMipmap(gl.TEXTURE_2D);
-      mipmapped = true;
+      hasPicture = true;
     },
-    setLogits(logits) {
-      gl.activeTexture(gl.TEXTURE1);
-      gl.bindTexture(gl.TEXTURE_2D, resources.logits);
-      gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, GRID, GRID, gl.RED, gl.FLOAT, logits);
+    setLogits: (logits) => fillField(gl, UNITS.logits, resources.logits, logits),
+    setNext: (logits) => fillField(gl, UNITS.next, resources.next, logits),
+    setField(id, field) {
+      const known = resources.fields.get(id);
+      if (!field) {
+        gl.deleteTexture(known ?? null);
+        resources.fields.delete(id);
+        return;
+      }
+      gl.activeTexture(gl.TEXTURE0 + UNITS.field);
+      const texture = known ?? createField(gl);
+      resources.fields.set(id, texture);
+      fillField(gl, UNITS.field, texture, field);
     },
     paint(scene) {
       gl.viewport(0, 0, canvas.width, canvas.height);
       gl.clearColor(0, 0, 0, 0);
-      gl.clear(gl.COLOR_BUFFER_BIT);
-      if (!mipmapped) return;
-      gl.useProgram(resources.program);
-      setUniforms(gl, resources, canvas, scene);
-      gl.drawArrays(gl.TRIANGLE_STRIP, 0, 4);
+      gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
+      if (!hasPicture) return;
+      drawPicture(scene);
+      drawObjects(scene);
     },
   };
 }
 
-/** @typedef {ReturnType<typeof createResources>} Resources */
-
 /** @param {WebGL2RenderingContext} gl */
 function createResources(gl) {
-  const program = link(gl);
-  const picture = createTexture(gl, gl.LINEAR_MIPMAP_LINEAR, gl.LINEAR);
-  const logits = createTexture(gl, gl.NEAREST, gl.NEAREST);
-  gl.texStorage2D(gl.TEXTURE_2D, 1, gl.R32F, GRID, GRID);
-  const at = (/** @type {string} */ name) => gl.getUniformLocation(program, name);
-  const uniforms = {
-    picture: at('uPicture'), logits: at('uLogits'), canvas: at('uCanvas'), view: at('uView'), region: at('uRegion'),
-    threshold: at('uThreshold'), mask: at('uMask'), kept: at('uKept'), awake: at('uAwake'), line: at('uLine'),
-    corner: at('uCorner'), tint: at('uTint'),
-  };
-  return { program, picture, logits, uniforms };
+  gl.activeTexture(gl.TEXTURE0 + UNITS.picture);
+  const pixels = createTexture(gl, gl.LINEAR_MIPMAP_LINEAR, gl.LINEAR);
+  gl.activeTexture(gl.TEXTURE0 + UNITS.logits);
+  const logits = createField(gl);
+  gl.activeTexture(gl.TEXTURE0 + UNITS.next);
+  const next = createField(gl);
+  /** @type {Map<number, WebGLTexture>} */
+  const fields = new Map();
+  const picture = createShader(gl, PICTURE_FRAGMENT, OF_PICTURE);
+  return { picture, object: createShader(gl, OBJECT_FRAGMENT, OF_OBJECT), pixels, logits, next, fields };
 }
 
 /**
  * @param {WebGL2RenderingContext} gl
- * @param {Resources} resources
- * @param {AnyCanvas} canvas
- * @param {Scene} scene in device pixels
+ * @param {string} fragment
+ * @param {readonly string[]} names of its own uniforms
+ * @returns {Shader}
  */
-function setUniforms(gl, { uniforms }, canvas, { view, region, threshold, look, ratio }) {
-  gl.uniform1i(uniforms.picture, 0);
-  gl.uniform1i(uniforms.logits, 1);
-  gl.uniform2f(uniforms.canvas, canvas.width, canvas.height);
-  gl.uniform4f(uniforms.view, view.x, view.y, view.width, view.height);
-  gl.uniform2f(uniforms.region, region.width, region.height);
-  gl.uniform1f(uniforms.threshold, threshold);
-  gl.uniform1f(uniforms.mask, look.mask);
-  gl.uniform1f(uniforms.kept, look.kept);
-  gl.uniform1f(uniforms.awake, look.awake);
-  gl.uniform1f(uniforms.line, look.line * ratio);
-  gl.uniform1f(uniforms.corner, look.corner * ratio);
-  gl.uniform3fv(uniforms.tint, look.tint);
+function createShader(gl, fragment, names) {
+  const program = link(gl, fragment);
+  const at = Object.fromEntries([...SHARED, ...names].map((name) => [name, gl.getUniformLocation(program, `u${name}`)]));
+  return { program, at };
 }
 
-/** @param {WebGL2RenderingContext} gl */
-function link(gl) {
+/** @param {WebGL2RenderingContext} gl @param {string} fragment */
+function link(gl, fragment) {
   const program = gl.createProgram();
-  for (const [type, source] of /** @type {const} */ ([[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]])) {
+  for (const [type, source] of /** @type {const} */ ([[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, fragment]])) {
     const shader = /** @type {WebGLShader} */ (gl.createShader(type));
     gl.shaderSource(shader, source);
     gl.compileShader(shader);
@@ -167,6 +180,25 @@ function link(gl) {
     throw new Error(`The shader does not link: ${gl.getProgramInfoLog(program)}`);
   }
   return program;
+}
+
+/** @param {WebGL2RenderingContext} gl bound to the active unit */
+function createField(gl) {
+  const texture = createTexture(gl, gl.NEAREST, gl.NEAREST);
+  gl.texStorage2D(gl.TEXTURE_2D, 1, gl.R32F, GRID, GRID);
+  return texture;
+}
+
+/**
+ * @param {WebGL2RenderingContext} gl
+ * @param {number} unit
+ * @param {WebGLTexture} texture
+ * @param {Float32Array} field
+ */
+function fillField(gl, unit, texture, field) {
+  gl.activeTexture(gl.TEXTURE0 + unit);
+  gl.bindTexture(gl.TEXTURE_2D, texture);
+  gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, GRID, GRID, gl.RED, gl.FLOAT, field);
 }
 
 /**

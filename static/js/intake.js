@@ -1,28 +1,28 @@
 // @ts-check
-/** The ways a picture comes in: file dialog, drop, paste. */
+/** The ways pictures come in: file dialog, camera, drop, paste. */
 
-/** @typedef {(blob: Blob, name: string) => void} OnPicture */
+/** @typedef {(files: readonly File[]) => void} OnPictures */
 
 /**
  * @param {HTMLButtonElement} button
  * @param {HTMLInputElement} input
- * @param {OnPicture} onPicture
+ * @param {OnPictures} onPictures
  */
-export function acceptFiles(button, input, onPicture) {
+export function acceptFiles(button, input, onPictures) {
   button.addEventListener('click', () => input.click());
   input.addEventListener('change', () => {
-    const file = input.files?.[0];
+    const files = [...(input.files ?? [])];
     input.value = '';
-    if (file) onPicture(file, file.name);
+    onPictures(files);
   });
 }
 
 /**
  * Anywhere on the page.
  * @param {Document} target
- * @param {OnPicture} onPicture
+ * @param {OnPictures} onPictures
  */
-export function acceptDrops(target, onPicture) {
+export function acceptDrops(target, onPictures) {
   const { classList } = target.body;
   let depth = 0;
   target.addEventListener('dragenter', (event) => {
@@ -38,8 +38,7 @@ export function acceptDrops(target, onPicture) {
     if (!carriesFile(event)) return;
     event.preventDefault();
     settle();
-    const file = event.dataTransfer?.files[0];
-    if (file) onPicture(file, file.name);
+    onPictures([...(event.dataTransfer?.files ?? [])]);
   });
 
   function settle() {
@@ -50,14 +49,14 @@ export function acceptDrops(target, onPicture) {
 
 /**
  * @param {Document} target
- * @param {OnPicture} onPicture
+ * @param {OnPictures} onPictures
  */
-export function acceptPastes(target, onPicture) {
+export function acceptPastes(target, onPictures) {
   target.addEventListener('paste', (event) => {
-    const file = [...(event.clipboardData?.files ?? [])].find(({ type }) => type.startsWith('image/'));
-    if (!file) return;
+    const files = [...(event.clipboardData?.files ?? [])].filter(({ type }) => type.startsWith('image/'));
+    if (files.length === 0) return;
     event.preventDefault();
-    onPicture(file, file.name || 'pasted.png');
+    onPictures(files);
   });
 }
 

@@ -5,21 +5,31 @@
 /** @import { Tier } from './tiers.js' */
 import { createActions } from './actions.js';
 import { createApi } from './api.js';
+import { createArchive } from './archive.js';
+import { lookClosely } from './close-look.js';
 import { exposeDebug } from './debug.js';
 import { createServerBackend, openWorkerBackend } from './decoder-backends.js';
 import { createDecoderClient } from './decoder-client.js';
 import { byId } from './dom.js';
 import { acceptDrops, acceptFiles, acceptPastes } from './intake.js';
+import { createKeymap } from './keymap.js';
+import { mountObjects } from './objects-panel.js';
 import { mountMarks } from './overlay.js';
 import { mountPanel } from './panel.js';
+import { keepWork } from './persistence.js';
 import { sameQuestion } from './prompts.js';
 import { createRenderer } from './renderer.js';
+import { useShortcuts } from './shortcuts.js';
+import { mountSketch } from './sketch-panel.js';
 import { mountStartScreen } from './start-screen.js';
 import { INITIAL_STATE, createStore, nextFeedback, openQuestion, watch } from './store.js';
+import { mountStrip } from './strip.js';
 import { chooseDecoder, forcedTier, readEnvironment, surveyTiers, threadsFor } from './tiers.js';
 import { createTimings, timeOpening, timedBackend } from './timings.js';
-import { usePromptTool } from './tools/prompt-tool.js';
-import { useShortcuts } from './tools/shortcuts.js';
+import { mountTools } from './tool-bar.js';
+import { TOOLS } from './tools/index.js';
+import { useTools } from './tools/stage-input.js';
+import { mountViewBar } from './view-bar.js';
 
 const TINT = [0.29, 0.45, 1];
 
@@ -50,21 +60,30 @@ const renderer = createRenderer(byId('canvas', HTMLCanvasElement), {
 
 mountStartScreen(store, actions);
 mountPanel(store, actions);
+mountTools(store, actions, TOOLS);
+mountSketch(store, actions);
+mountObjects(store, actions);
+mountStrip(store, actions);
+mountViewBar(store, actions);
 mountMarks(byId('marks', SVGSVGElement), store);
 watch(store, (state) => state, renderer.show);
+watch(store, ({ picture }) => picture?.decodable ?? null, decoder.setPicture);
 watch(store, openQuestion, decoder.ask, sameQuestion);
 watch(store, nextFeedback, decoder.expect);
 
-usePromptTool(stage, store, actions);
-useShortcuts(document, actions);
-acceptFiles(byId('choose-file', HTMLButtonElement), byId('file', HTMLInputElement), actions.openPicture);
-acceptDrops(document, actions.openPicture);
-acceptPastes(document, actions.openPicture);
+useTools(stage, store, actions, TOOLS);
+useShortcuts(document, createKeymap(store, actions, TOOLS));
+acceptFiles(byId('choose-file', HTMLButtonElement), byId('file', HTMLInputElement), actions.openFiles);
+acceptFiles(byId('take-photo', HTMLButtonElement), byId('camera', HTMLInputElement), actions.openFiles);
+acceptDrops(document, actions.openFiles);
+acceptPastes(document, actions.openFiles);
 new ResizeObserver(([{ contentRect: { width, height } }]) => actions.resizeStage({ width, height })).observe(stage);
 
+lookClosely(store, actions);
 timeOpening(store, timings);
 exposeDebug(store, { renderer, stage, timings });
 actions.start();
+keepWork(store, actions, createArchive());
 
 /**
  * @param {Tier} tier

@@ -1,7 +1,7 @@
 // @ts-check
 /** A canvas that shows a picture and its mask: by WebGL2, or in 2D where that is missing. Runs on either thread. */
 
-/** @import { Frame, Size, View } from './geometry.js' */
+/** @import { Box, Frame, Size, View } from './geometry.js' */
 import { createCanvasPainter } from './canvas2d.js';
 import { createGlPainter } from './gl.js';
 
@@ -14,6 +14,18 @@ import { createGlPainter } from './gl.js';
  * @property {number} line outline in CSS pixels
  * @property {number} corner radius in CSS pixels
  * @property {readonly number[]} tint red, green, blue from 0 to 1
+ * @property {number} preview opacity of what the next click would change
+ * @property {'fill' | 'outline' | 'cutout' | 'original'} display
+ */
+
+/**
+ * One kept object, whose field was set before.
+ * @typedef {object} Layer
+ * @property {number} id
+ * @property {Box | null} bounds in cells
+ * @property {readonly number[]} colour red, green, blue from 0 to 1
+ * @property {number} fill opacity
+ * @property {boolean} selected
  */
 
 /**
@@ -24,6 +36,8 @@ import { createGlPainter } from './gl.js';
  * @property {Size} region of the low-resolution grid that the picture fills
  * @property {Frame | null} frame
  * @property {number} threshold
+ * @property {Size} size of the picture
+ * @property {readonly Layer[]} layers topmost first
  * @property {Look} look
  * @property {number} ratio device pixels per CSS pixel
  */
@@ -36,6 +50,8 @@ import { createGlPainter } from './gl.js';
  * @property {() => void} restore after a lost context came back
  * @property {(bitmap: ImageBitmap) => void} setPicture
  * @property {(logits: Float32Array) => void} setLogits
+ * @property {(logits: Float32Array) => void} setNext what the next click would make of it
+ * @property {(id: number, field: Float32Array | null) => void} setField of an object, or null when it is gone
  * @property {(scene: Scene) => void} paint
  */
 
@@ -48,12 +64,15 @@ export function createPainter(canvas, force2d) {
   const painter = (force2d ? null : createGlPainter(canvas)) ?? createCanvasPainter(canvas);
   /** @type {{picture?: ImageBitmap, logits?: Float32Array, scene?: Scene}} */
   const shown = {};
+  /** @type {Map<number, Float32Array>} */
+  const fields = new Map();
 
   canvas.addEventListener('webglcontextlost', (event) => event.preventDefault());
   canvas.addEventListener('webglcontextrestored', () => {
     painter.restore();
     if (shown.picture) painter.setPicture(shown.picture);
     if (shown.logits) painter.setLogits(shown.logits);
+    for (const [id, field] of fields) painter.setField(id, field);
     if (shown.scene) painter.paint(shown.scene);
   });
 
@@ -67,6 +86,11 @@ export function createPainter(canvas, force2d) {
     setLogits(logits) {
       shown.logits = logits;
       painter.setLogits(logits);
+    },
+    setField(id, field) {
+      if (field) fields.set(id, field);
+      else fields.delete(id);
+      painter.setField(id, field);
     },
     paint(scene) {
       shown.scene = scene;

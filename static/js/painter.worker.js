@@ -2,7 +2,7 @@
 /**
  * The painter on a thread of its own: however slow the graphics are, the page never waits for them.
  *
- * Requests are `open`, `picture`, `logits` and `scene`. Of the scenes that arrive within a frame only the newest is
+ * Requests are `open`, `picture`, `logits`, `next`, `field` and `scene`. Of the scenes that arrive within a frame only the newest is
  * painted; `opened` tells the painter's kind, `painted` the number of the scene on the canvas.
  */
 
@@ -12,7 +12,8 @@ import { createPainter } from './painter.js';
 /**
  * @typedef {{type: 'open', canvas: OffscreenCanvas, force2d: boolean}
  *   | {type: 'picture', bitmap: ImageBitmap}
- *   | {type: 'logits', logits: Float32Array}
+ *   | {type: 'logits' | 'next', logits: Float32Array}
+ *   | {type: 'field', of: number, field: Float32Array | null}
  *   | {type: 'scene', scene: Scene, number: number}} Request
  */
 /** @typedef {{type: 'opened', kind: Painter['kind']} | {type: 'painted', number: number}} Reply */
@@ -36,6 +37,10 @@ function handle(request) {
       return painter?.setPicture(request.bitmap);
     case 'logits':
       return painter?.setLogits(request.logits);
+    case 'next':
+      return painter?.setNext(request.logits);
+    case 'field':
+      return painter?.setField(request.of, request.field);
     case 'scene':
       if (!waiting) requestAnimationFrame(paint);
       waiting = request;

@@ -5,14 +5,14 @@
 /** @import { Decoder, Phase, State, Store } from './store.js' */
 /** @import { Tier } from './tiers.js' */
 import { byId, create, find, setText } from './dom.js';
-import { committedPrompts, isKept, pictureSize, pictureView, quantile, watch } from './store.js';
+import { coverage, extentOf } from './fields.js';
+import { committedPrompts, isKept, pictureFrame, pictureSize, pictureView, quantile, watch, workOf } from './store.js';
 import { TIERS, TIER_NAMES } from './tiers.js';
 
 const CAN_HOVER = matchMedia('(hover: hover)').matches;
 const FIRST_HINT = CAN_HOVER
   ? 'Move over the picture. Click to keep a mask, drag to draw a box.'
   : 'Tap to keep a mask, drag to draw a box.';
-const NEXT_HINT = CAN_HOVER ? ' Right-click or Shift-click takes away.' : '';
 
 /**
  * @param {Store<State>} store
@@ -37,12 +37,13 @@ function mountScreens(store, actions) {
   const plate = byId('plate', HTMLElement);
   const close = byId('close-picture', HTMLButtonElement);
   const name = byId('picture-name', HTMLElement);
-  close.addEventListener('click', actions.closePicture);
+  close.addEventListener('click', actions.putAside);
 
   watch(store, ({ picture }) => picture?.key ?? null, (key, { picture }) => {
     document.body.dataset.screen = picture ? 'picture' : 'start';
-    work.hidden = close.hidden = key === null;
+    work.hidden = close.hidden = name.hidden = key === null;
     setText(name, picture?.name ?? '');
+    document.title = picture ? `${picture.name} – Segment Anything` : 'Segment Anything';
     if (key === null) return;
     stage.setAttribute('aria-label', `Picture ${picture?.name}`);
     stage.focus({ preventScroll: true });
@@ -52,6 +53,7 @@ function mountScreens(store, actions) {
     const place = view ? { left: view.x, top: view.y, width: view.width, height: view.height } : {};
     plate.removeAttribute('style');
     for (const [side, value] of Object.entries(place)) plate.style.setProperty(side, `${value}px`);
+    stage.classList.toggle('zoomed', Boolean(store.get().picture?.lens));
     plate.classList.toggle('waiting', !view);
   }, (a, b) => JSON.stringify(a) === JSON.stringify(b));
 }
@@ -81,7 +83,7 @@ function mountProblems(store, actions) {
   const card = byId('picture-problem', HTMLElement);
   find(banner, 'button').addEventListener('click', actions.retryService);
   find(card, '[data-do="retry"]').addEventListener('click', () => retryPicture(store, actions));
-  find(card, '[data-do="close"]').addEventListener('click', actions.closePicture);
+  find(card, '[data-do="close"]').addEventListener('click', actions.closeCurrent);
 
   watch(store, ({ service }) => service, (service) => {
     banner.hidden = service.status !== 'failed';
@@ -116,7 +118,9 @@ function mountToolbar(store, actions) {
   include.addEventListener('click', () => actions.chooseLabel(1));
   exclude.addEventListener('click', () => actions.chooseLabel(0));
   button('undo').addEventListener('click', actions.undo);
+  button('redo').addEventListener('click', actions.redo);
   button('clear').addEventListener('click', actions.clear);
+  button('keep').addEventListener('click', actions.keep);
   button('save-cutout').addEventListener('click', actions.saveCutOut);
   button('save-mask').addEventListener('click', actions.saveMask);
 
@@ -124,11 +128,23 @@ function mountToolbar(store, actions) {
     include.setAttribute('aria-pressed', String(label === 1));
     exclude.setAttribute('aria-pressed', String(label === 0));
   });
-  watch(store, ({ history }) => history.length > 0, (some) => {
-    button('undo').disabled = button('clear').disabled = !some;
+  watch(store, ({ picture }) => (picture?.timeline.past.length ?? 0) > 0, (some) => {
+    button('undo').disabled = !some;
+  });
+  watch(store, ({ picture }) => (picture?.timeline.future.length ?? 0) > 0, (some) => {
+    button('redo').disabled = !some;
+  });
+  watch(store, (state) => workOf(state).sketch.length > 0 || workOf(state).selected.length > 0, (some) => {
+    button('clear').disabled = !some;
   });
   watch(store, isKept, (kept) => {
-    button('save-cutout').disabled = button('save-mask').disabled = !kept;
+    button('keep').disabled = !kept;
+  });
+  watch(store, (state) => workOf(state).editing !== null, (editing) => {
+    setText(find(button('keep'), 'span'), editing ? 'Done' : 'Keep');
+  });
+  watch(store, (state) => isKept(state) || (workOf(state).sketch.length === 0 && workOf(state).selected.length > 0), (some) => {
+    button('save-cutout').disabled = button('save-mask').disabled = !some;
   });
 }
 
@@ -200,7 +216,7 @@ function threadsText(threads) {
 
 /** @param {State} state */
 function statusText(state) {
-  const { picture, decoder, notice, history } = state;
+  const { picture, decoder, notice } = state;
   if (notice) return notice;
   if (!picture) return '';
   const { status } = picture.phase;
@@ -208,17 +224,24 @@ function statusText(state) {
   if (status !== 'ready') return phaseText(picture.phase, 'brief');
   if (decoder.status === 'failed') return `${decoder.problem.title}: ${decoder.problem.detail}`;
   if (decoder.status === 'loading') return 'The picture is ready. The decoder is still loading.';
-  if (history.length === 0) return FIRST_HINT;
+  if (workOf(state).sketch.length === 0) return FIRST_HINT;
   return keptText(state);
 }
 
 /** @param {State} state */
 function keptText(state) {
   const { clicks, box } = committedPrompts(state);
-  const parts = [count(clicks.length, 'point'), box ? '1 box' : ''].filter(Boolean).join(', ');
-  const quality = isKept(state) && state.mask ? `, predicted quality ${Math.round(Math.min(1, Math.max(0, state.mask.iou)) * 100)} %` : '';
-  const hint = clicks.length < 3 ? NEXT_HINT : '';
-  return `${parts}${quality}.${hint}`;
+  const parts = [count(clicks.length, 'point'), box ? '1 box' : ''].filter(Boolean).join(', ') || 'Painted';
+  return `${parts}.${maskText(state)}`;
+}
+
+/** What a screen reader says of the mask. @param {State} state */
+function maskText(state) {
+  const frame = pictureFrame(state);
+  if (!frame || !state.mask || !isKept(state)) return '';
+  const share = 100 * coverage(state.mask.logits, extentOf(frame));
+  const score = state.mask.candidates.length > 0 ? `, score ${Math.min(1, Math.max(0, state.mask.iou)).toFixed(2)}` : '';
+  return ` The mask covers ${share.toFixed(share < 10 ? 1 : 0)} % of the picture${score}.`;
 }
 
 /**

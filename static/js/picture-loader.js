@@ -15,6 +15,8 @@ import { parseEmbedding } from './protocol.js';
 
 const SHOWN_SIDES = { least: 1024, most: 4096 };
 const SHOWN_EVERYWHERE = ['image/jpeg', 'image/png', 'image/webp', 'image/gif'];
+const THUMBNAIL = 160;
+const SHARPEST_SIDE = 8192;
 const ATTEMPTS = 2;
 const LINGER_MS = 2000;
 
@@ -30,8 +32,10 @@ export class UnreadablePictureError extends Error {
  */
 export async function loadPicture(blob, context) {
   context.report({ phase: { status: 'reading' } });
-  context.report(await readBitmap(blob));
+  const { size, bitmap, thumbnail } = await readBitmap(blob);
   context.signal.throwIfAborted();
+  context.report({ size, bitmap });
+  thumbnail.then((address) => context.report({ thumbnail: address }), () => {});
   for (let attempt = 1; ; attempt += 1) {
     try {
       return await sendAndFetch(blob, context);
@@ -45,9 +49,9 @@ export async function loadPicture(blob, context) {
 /**
  * Pixels for the stage, upright, and no more of them than the screen can show.
  * @param {Blob} blob
- * @returns {Promise<{size: Size, bitmap: ImageBitmap}>}
+ * @returns {Promise<{size: Size, bitmap: ImageBitmap, thumbnail: Promise<string>}>}
  */
-async function readBitmap(blob) {
+export async function readBitmap(blob) {
   const size = await probeSize(blob);
   const scale = Math.min(1, shownSide() / Math.max(size.width, size.height));
   /** @type {ImageBitmapOptions} */
@@ -60,7 +64,31 @@ async function readBitmap(blob) {
   const bitmap = await createImageBitmap(blob, options).catch(() => {
     throw new UnreadablePictureError(unreadable(blob));
   });
-  return { size, bitmap };
+  return { size, bitmap, thumbnail: thumbnailOf(bitmap) };
+}
+
+/**
+ * Every pixel, as far as graphics can hold them.
+ * @param {Blob} blob
+ */
+export async function readSharp(blob) {
+  const { width, height } = await probeSize(blob);
+  const scale = Math.min(1, SHARPEST_SIDE / Math.max(width, height));
+  /** @type {ImageBitmapOptions} */
+  const options = { imageOrientation: 'from-image', premultiplyAlpha: 'premultiply' };
+  const resized = { resizeWidth: Math.round(width * scale), resizeHeight: Math.round(height * scale) };
+  return createImageBitmap(blob, scale < 1 ? { ...options, ...resized } : options);
+}
+
+/**
+ * @param {ImageBitmap} bitmap read before it is taken away
+ * @returns {Promise<string>} an address that somebody must revoke
+ */
+async function thumbnailOf(bitmap) {
+  const scale = Math.min(1, THUMBNAIL / Math.max(bitmap.width, bitmap.height));
+  const canvas = new OffscreenCanvas(Math.ceil(bitmap.width * scale), Math.ceil(bitmap.height * scale));
+  canvas.getContext('2d')?.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+  return URL.createObjectURL(await canvas.convertToBlob({ type: 'image/webp', quality: 0.8 }));
 }
 
 /** The long side that fills this screen. */

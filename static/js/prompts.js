@@ -10,11 +10,12 @@ import { pictureToFrame } from './geometry.js';
 
 /**
  * What the decoder is asked: prompts, and the logits of the answer that they correct, if they correct one. The purpose
- * says whose mask it is: of the pointer's position, of a box being drawn, of a step that was taken.
+ * says whose mask it is: of the pointer's position, of the click that would come next, of prompts being drawn, of a step
+ * that was taken.
  * @typedef {object} Question
  * @property {Prompts} prompts
  * @property {Float32Array | null} feedback
- * @property {'hover' | 'draft' | 'step'} purpose
+ * @property {'hover' | 'preview' | 'draft' | 'step'} purpose
  */
 
 const PADDING_LABEL = -1;
@@ -45,6 +46,11 @@ export function withBox(prompts, box) {
 /** @param {Prompts} prompts */
 export function isEmpty({ clicks, box }) {
   return clicks.length === 0 && box === null;
+}
+
+/** @param {Prompts} prompts whether they may mean a part, an object or a group */
+export function isAmbiguous({ clicks, box }) {
+  return clicks.length === 1 && box === null;
 }
 
 /**
@@ -110,10 +116,12 @@ export function encodePrompts({ clicks, box }, frame) {
  * anything else is answered by token 0.
  * @param {Prompts} prompts
  * @param {ArrayLike<number>} iou four predictions
+ * @param {number | null} [level] the candidate that a person prefers for single clicks
  * @returns {number}
  */
-export function chooseMask({ clicks, box }, iou) {
-  if (clicks.length !== 1 || box) return 0;
+export function chooseMask(prompts, iou, level = null) {
+  if (!isAmbiguous(prompts)) return 0;
+  if (level !== null) return level;
   let best = 1;
   for (let index = 2; index < iou.length; index += 1) if (iou[index] > iou[best]) best = index;
   return best;

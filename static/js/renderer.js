@@ -1,13 +1,14 @@
 // @ts-check
 /** What the stage should look like: at most once per animation frame, and only when something changed. */
 
-/** @import { View } from './geometry.js' */
-/** @import { Scene } from './painter.js' */
+/** @import { Box, View } from './geometry.js' */
+/** @import { Layer, Scene } from './painter.js' */
 /** @import { State } from './store.js' */
 import { createEasel } from './easel.js';
+import { boundsOf } from './fields.js';
 import { gridRegion } from './geometry.js';
 import { GRID } from './protocol.js';
-import { isKept, pictureFrame, pictureView } from './store.js';
+import { isKept, pictureFrame, pictureSize, pictureView, workOf } from './store.js';
 
 /** @typedef {ReturnType<typeof createRenderer>} Renderer */
 
@@ -15,7 +16,7 @@ const EASE_MS = 90;
 const LINE = 1.5;
 const CORNER = 10;
 /** The parts of the state that a frame shows; a mouse that moves changes none of them. */
-const DRAWN = /** @type {const} */ (['picture', 'mask', 'stage', 'history', 'service']);
+const DRAWN = /** @type {const} */ (['picture', 'mask', 'preview', 'stage', 'service', 'display', 'opacity']);
 const WHOLE_GRID = { width: GRID, height: GRID };
 
 /**
@@ -24,13 +25,19 @@ const WHOLE_GRID = { width: GRID, height: GRID };
  */
 export function createRenderer(canvas, { force2d, still, tint }) {
   const easel = createEasel(canvas, { force2d, onPainted: () => canvas.classList.toggle('drawn', shows) });
-  const shares = { mask: 0, kept: 0, awake: 0 };
+  const shares = { mask: 0, kept: 0, awake: 0, preview: 0 };
+  /** @type {Map<number, Float32Array>} what the easel holds, by the object's id */
+  const held = new Map();
   /** @type {State | null} */
   let state = null;
   /** @type {ImageBitmap | null} */
   let shownBitmap = null;
   /** @type {Float32Array | null} */
   let shownLogits = null;
+  /** @type {Float32Array | null} */
+  let shownNext = null;
+  /** @type {number | null} */
+  let shownKey = null;
   let shows = false;
   let pending = 0;
   let lastTime = 0;
@@ -43,9 +50,10 @@ export function createRenderer(canvas, { force2d, still, tint }) {
   function draw(time) {
     pending = 0;
     const view = state && pictureView(state);
-    shows = view !== null;
-    if (!state || !view) return canvas.classList.remove('drawn');
-    upload(state);
+    if (state) upload(state);
+    shows = view !== null && state?.picture?.key === shownKey;
+    if (!state || !view || !shows) return canvas.classList.remove('drawn');
+    uploadFields(state);
     const moving = ease(targets(state), still ? Infinity : Math.min(time - lastTime, 50));
     lastTime = time;
     easel.show(sceneOf(state, view));
@@ -53,15 +61,35 @@ export function createRenderer(canvas, { force2d, still, tint }) {
   }
 
   /** @param {State} current */
-  function upload({ picture, mask }) {
+  function upload({ picture, mask, preview }) {
     if (picture?.bitmap && picture.bitmap !== shownBitmap) {
       shownBitmap = picture.bitmap;
       easel.setPicture(picture.bitmap);
-      Object.assign(shares, { mask: 0, kept: 0, awake: 0 });
+      if (picture.key !== shownKey) Object.assign(shares, { mask: 0, kept: 0, awake: 0, preview: 0 });
+      shownKey = picture.key;
     }
     if (mask && mask.logits !== shownLogits) {
       shownLogits = mask.logits;
       easel.setLogits(mask.logits);
+    }
+    if (preview && preview.logits !== shownNext) {
+      shownNext = preview.logits;
+      easel.setNext(preview.logits);
+    }
+  }
+
+  /** Send the fields that changed, forget those that are gone. @param {State} current */
+  function uploadFields(current) {
+    const { things } = workOf(current);
+    for (const { id, shape } of things) {
+      if (held.get(id) === shape) continue;
+      held.set(id, shape);
+      easel.setField(id, shape);
+    }
+    for (const id of held.keys()) {
+      if (things.some((thing) => thing.id === id)) continue;
+      held.delete(id);
+      easel.setField(id, null);
     }
   }
 
@@ -96,7 +124,9 @@ export function createRenderer(canvas, { force2d, still, tint }) {
       region: frame ? gridRegion(frame, GRID) : WHOLE_GRID,
       frame,
       threshold: current.service.status === 'ready' ? current.service.info.mask_threshold : 0,
-      look: { ...shares, line: LINE, corner: CORNER, tint },
+      size: (current.picture && pictureSize(current.picture)) ?? WHOLE_GRID,
+      layers: layersOf(current, shares.kept),
+      look: { ...shares, line: LINE, corner: current.picture?.lens ? 0 : CORNER, tint, display: current.display },
       ratio,
     };
   }
@@ -120,5 +150,39 @@ function targets(state) {
     mask: state.mask ? 1 : 0,
     kept: isKept(state) ? 1 : 0,
     awake: state.picture?.phase.status === 'ready' ? 1 : 0,
+    preview: state.preview ? 1 : 0,
   };
+}
+
+/**
+ * The objects as they are drawn; while a sketch is kept they step back.
+ * @param {State} state
+ * @param {number} kept
+ * @returns {Layer[]}
+ */
+function layersOf(state, kept) {
+  const { things, editing, selected } = workOf(state);
+  if (state.display === 'original' || state.picture?.phase.status === 'reading') return [];
+  const shown = things.filter(({ id, visible }) => visible && id !== editing);
+  return shown.map(({ id, shape, colour }) => {
+    return {
+      id, bounds: knownBounds(shape), colour: rgb(colour), fill: state.opacity * (1 - 0.6 * kept), selected: selected.includes(id),
+    };
+  });
+}
+
+/** @type {WeakMap<Float32Array, Box | null>} */
+const BOUNDS = new WeakMap();
+
+/** @param {Float32Array} field */
+function knownBounds(field) {
+  let bounds = BOUNDS.get(field);
+  if (bounds === undefined) BOUNDS.set(field, (bounds = boundsOf(field)));
+  return bounds;
+}
+
+/** @param {string} colour as #rrggbb */
+function rgb(colour) {
+  const value = Number.parseInt(colour.slice(1), 16);
+  return [(value >> 16) / 255, ((value >> 8) & 255) / 255, (value & 255) / 255];
 }

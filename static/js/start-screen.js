@@ -21,7 +21,7 @@ export function mountStartScreen(store, actions) {
     section.hidden = !empty;
   });
   watch(store, ({ gallery }) => gallery, (gallery) => {
-    find(section, '.gallery-block').hidden = gallery.length === 0;
+    find(section, '.gallery-block:has(#gallery)').hidden = gallery.length === 0;
     list.replaceChildren(...gallery.map((item) => galleryCard(item, actions)));
   });
   watch(store, ({ service }) => service, (service) => {

@@ -2,11 +2,14 @@
 /** The page's only state: one immutable value, its subscribers, and the questions asked of it. */
 
 /** @import { GalleryItem, ImageRecord, ModelInfo } from './api.js' */
-/** @import { Box, Frame, Point, Size, View } from './geometry.js' */
+/** @import { PictureForDecoder } from './decoder-backends.js' */
+/** @import { Frame, Lens, Point, Size, View } from './geometry.js' */
 /** @import { Label, Prompts, Question } from './prompts.js' */
 /** @import { Refusal, Tier } from './tiers.js' */
-import { createFrame, fitView } from './geometry.js';
-import { NO_PROMPTS, corrects, withBox, withClick } from './prompts.js';
+/** @import { Mask, Step, Timeline } from './work.js' */
+import { createFrame, fitView, lensView } from './geometry.js';
+import { NO_PROMPTS, withClick } from './prompts.js';
+import { NO_WORK, promptsOf } from './work.js';
 
 /** @typedef {{title: string, detail: string}} Problem what went wrong, in the user's words */
 
@@ -41,22 +44,18 @@ import { NO_PROMPTS, corrects, withBox, withClick } from './prompts.js';
  * @property {ImageBitmap | null} bitmap possibly smaller than the picture; whoever draws it takes it away
  * @property {ImageRecord | null} record
  * @property {number | null} encodeSeconds
+ * @property {PictureForDecoder | null} decodable what the decoder is given, once it is there
+ * @property {string | null} thumbnail address of a small picture
+ * @property {Lens | null} lens where it is looked at; null shows all of it
+ * @property {Timeline} timeline what was made of it
  */
 
 /**
- * A decoded mask with the question that it answers.
- * @typedef {object} Mask
- * @property {Question} question
- * @property {Float32Array} logits of the chosen candidate
- * @property {number} index of the chosen candidate
- * @property {number} iou as predicted
- * @property {number} milliseconds from question to answer
+ * What is being drawn: prompts to ask with, or a mask, perhaps of an object that is there already.
+ * @typedef {{prompts: Prompts} | {painted: Mask, editing: number | null}} Draft
  */
-
-/**
- * One committed step and its answer, which is null while it is awaited.
- * @typedef {{readonly prompts: Prompts, readonly answer: Mask | null}} Step
- */
+/** @typedef {'fill' | 'outline' | 'cutout' | 'original'} Display */
+/** @typedef {{name: string, colour: string}} LabelName */
 
 /**
  * @typedef {object} State
@@ -64,13 +63,22 @@ import { NO_PROMPTS, corrects, withBox, withClick } from './prompts.js';
  * @property {Decoder} decoder
  * @property {readonly GalleryItem[]} gallery
  * @property {Size} stage drawing area in CSS pixels
- * @property {Picture | null} picture
- * @property {readonly Step[]} history oldest first
+ * @property {Picture | null} picture the one in hand
+ * @property {readonly Picture[]} shelf the others, each with its work
+ * @property {string} tool by its id
  * @property {Label} label what a plain click adds
+ * @property {number | null} level the candidate that answers single clicks; null for the best
+ * @property {boolean} refines whether a click feeds the mask before it back
+ * @property {number} brush diameter in CSS pixels
  * @property {Point | null} hover position under the pointer, in the picture
  * @property {'mouse' | 'keys'} pointer what moved the hover last
- * @property {Box | null} draft box being drawn
+ * @property {Draft | null} draft
  * @property {Mask | null} mask the one shown
+ * @property {Mask | null} preview what the next click would make of it
+ * @property {Display} display
+ * @property {number} opacity of the objects' colours, from 0 to 1
+ * @property {readonly LabelName[]} labels in the order of their keys
+ * @property {string} nextLabel the label of the object to come
  * @property {readonly number[]} latencies of the last hovers, in milliseconds
  * @property {string | null} notice a passing message
  */
@@ -85,6 +93,8 @@ import { NO_PROMPTS, corrects, withBox, withClick } from './prompts.js';
  */
 
 const LARGEST_VIEW = 2048;
+/** In CSS pixels from a point that is there: nearer, a click takes the point itself. */
+const PREVIEW_DISTANCE = 14;
 
 /** @type {State} */
 export const INITIAL_STATE = {
@@ -93,12 +103,21 @@ export const INITIAL_STATE = {
   gallery: [],
   stage: { width: 0, height: 0 },
   picture: null,
-  history: [],
+  shelf: [],
+  tool: 'select',
   label: 1,
+  level: null,
+  refines: true,
+  brush: 32,
   hover: null,
   pointer: 'mouse',
   draft: null,
   mask: null,
+  preview: null,
+  display: 'fill',
+  opacity: 0.5,
+  labels: [],
+  nextLabel: '',
   latencies: [],
   notice: null,
 };
@@ -150,59 +169,95 @@ export function watch(store, select, react, same = Object.is) {
   });
 }
 
+/** @param {State} state what was made of the picture in hand */
+export function workOf({ picture }) {
+  return picture?.timeline.work ?? NO_WORK;
+}
+
 /** @param {State} state the committed prompts */
-export function committedPrompts({ history }) {
-  return history.at(-1)?.prompts ?? NO_PROMPTS;
+export function committedPrompts(state) {
+  return promptsOf(workOf(state));
 }
 
 /**
- * What to ask the decoder: for a box being drawn, for the first step without an answer, or for the pointer's position;
- * null when there is nothing to ask. Steps are answered in order, because each is asked with the answer before it.
+ * What to ask the decoder: for the first step without an answer, for prompts being drawn, or for the pointer's
+ * position; null when there is nothing to ask. Steps are answered in order, because one may correct the one before.
  * @param {State} state
  * @returns {Question | null}
  */
 export function openQuestion(state) {
-  const { picture, history, draft, hover } = state;
+  const { picture, draft, hover, tool } = state;
   if (picture?.phase.status !== 'ready') return null;
-  const next = history.findIndex(({ answer }) => answer === null);
-  if (next >= 0) return { prompts: history[next].prompts, feedback: feedbackFor(history, next), purpose: 'step' };
-  if (draft) return { prompts: withBox(committedPrompts(state), draft), feedback: null, purpose: 'draft' };
-  if (history.length > 0 || !hover) return null;
-  return { prompts: withClick(NO_PROMPTS, hover, 1), feedback: null, purpose: 'hover' };
+  const { sketch } = workOf(state);
+  const next = sketch.findIndex(({ answer }) => answer === null);
+  if (next >= 0) return { prompts: sketch[next].prompts, feedback: feedbackFor(sketch, next), purpose: 'step' };
+  if (draft) return 'prompts' in draft ? { prompts: draft.prompts, feedback: null, purpose: 'draft' } : null;
+  if (!hover || tool !== 'select') return null;
+  if (sketch.length === 0) return { prompts: withClick(NO_PROMPTS, hover, 1), feedback: null, purpose: 'hover' };
+  return previewQuestion(state, hover);
 }
 
 /**
- * The logits that one step feeds back to the decoder: the answer before it, where it corrects that.
- * @param {readonly Step[]} history
+ * What the next click would ask; nothing on a point that is there already.
+ * @param {State} state
+ * @param {Point} hover
+ * @returns {Question | null}
+ */
+function previewQuestion(state, hover) {
+  const prompts = committedPrompts(state);
+  const view = pictureView(state);
+  const size = state.picture && pictureSize(state.picture);
+  if (!view || !size) return null;
+  const reach = (PREVIEW_DISTANCE * size.width) / view.width;
+  if (prompts.clicks.some(({ x, y }) => Math.hypot(x - hover[0], y - hover[1]) < reach)) return null;
+  return { prompts: withClick(prompts, hover, state.label), feedback: nextFeedback(state), purpose: 'preview' };
+}
+
+/**
+ * The logits that one step feeds back to the decoder.
+ * @param {readonly Step[]} sketch
  * @param {number} index
  */
-function feedbackFor(history, index) {
-  const before = history[index - 1];
-  return before?.answer && corrects(history[index].prompts, before.prompts) ? before.answer.logits : null;
+function feedbackFor(sketch, index) {
+  return sketch[index].feeds ? (sketch[index - 1]?.answer?.logits ?? null) : null;
 }
 
 /**
  * The logits that a click would feed back now; null while there is nothing to correct.
  * @param {State} state
  */
-export function nextFeedback({ picture, history }) {
-  return picture?.phase.status === 'ready' ? (history.at(-1)?.answer?.logits ?? null) : null;
+export function nextFeedback(state) {
+  if (!state.refines || state.picture?.phase.status !== 'ready') return null;
+  return workOf(state).sketch.at(-1)?.answer?.logits ?? null;
 }
 
 /**
- * The mask to show: the last step's, unless a box is being drawn or the step is still awaited; else the hover's.
+ * The mask to show: what is being painted; the last step's, unless prompts are being drawn or the step is still
+ * awaited; else the hover's.
  * @param {State} state
  */
 export function shownMask(state) {
-  const { history, draft, hover, mask, picture } = state;
+  const { draft, hover, mask, picture } = state;
   if (picture?.phase.status !== 'ready') return null;
-  if (draft || (history.length > 0 && !history.at(-1)?.answer)) return mask;
-  return history.at(-1)?.answer ?? (hover && mask);
+  if (draft) return 'painted' in draft ? draft.painted : mask;
+  const last = workOf(state).sketch.at(-1);
+  if (last) return last.answer ?? mask;
+  return state.tool === 'select' && hover && mask?.question.purpose === 'hover' ? mask : null;
+}
+
+/** @param {State} state the preview, as long as it is what is being asked */
+export function shownPreview(state) {
+  return openQuestion(state)?.purpose === 'preview' ? state.preview : null;
 }
 
 /** @param {State} state whether the mask shown answers what was committed, not a hover or a box being drawn */
-export function isKept({ mask, history }) {
-  return mask !== null && history.some(({ answer }) => answer === mask);
+export function isKept(state) {
+  return state.mask !== null && workOf(state).sketch.some(({ answer }) => answer === state.mask);
+}
+
+/** @param {State} state every picture, in the order of opening */
+export function strip({ picture, shelf }) {
+  return [...shelf, ...(picture ? [picture] : [])].sort((a, b) => a.key - b.key);
 }
 
 /**
@@ -225,14 +280,25 @@ export function pictureFrame({ picture, service }) {
 }
 
 /**
- * Where the picture lies on the stage; tiny pictures are not blown up beyond recognition.
+ * Where all of the picture lies on the stage; tiny pictures are not blown up beyond recognition.
  * @param {State} state
  * @returns {View | null}
  */
-export function pictureView({ picture, stage }) {
+export function wholeView({ picture, stage }) {
   const size = picture && pictureSize(picture);
   if (!size || stage.width < 1 || stage.height < 1) return null;
   return fitView(size, stage, Math.max(1, LARGEST_VIEW / Math.max(size.width, size.height)));
+}
+
+/**
+ * Where the picture lies on the stage, as it is looked at.
+ * @param {State} state
+ * @returns {View | null}
+ */
+export function pictureView(state) {
+  const { picture, stage } = state;
+  const size = picture && pictureSize(picture);
+  return picture?.lens && size ? lensView(size, stage, picture.lens) : wholeView(state);
 }
 
 /**

@@ -121,7 +121,7 @@ def context_options() -> dict:
 def context(chromium: Browser, guard: Guard, tripwire: Tripwire, context_options: dict) -> Iterator[BrowserContext]:
     proxy = {"server": tripwire.address, "bypass": "127.0.0.1"}
     options = {"viewport": {"width": 1280, "height": 800}, "reduced_motion": "reduce", "proxy": proxy}
-    context = chromium.new_context(**options, **context_options)
+    context = chromium.new_context(**(options | context_options))
     context.set_default_timeout(PATIENCE_MS)
     guard.watch(context)
     yield context

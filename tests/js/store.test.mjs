@@ -5,14 +5,15 @@ import { NO_PROMPTS, withBox, withClick } from '../../static/js/prompts.js';
 import {
   INITIAL_STATE, createStore, isKept, nextFeedback, openQuestion, pictureView, quantile, shownMask, watch,
 } from '../../static/js/store.js';
+import { NEW_TIMELINE } from '../../static/js/work.js';
 
 /** @import { Prompts } from '../../static/js/prompts.js' */
-/** @import { Mask } from '../../static/js/store.js' */
+/** @import { Mask, Step } from '../../static/js/work.js' */
 
 /** @type {import('../../static/js/store.js').Picture} */
 const PICTURE = {
   key: 1, name: 'cat.jpg', blob: new Blob(), phase: { status: 'ready' }, size: { width: 200, height: 100 },
-  bitmap: null, record: null, encodeSeconds: null,
+  bitmap: null, record: null, encodeSeconds: null, decodable: null, thumbnail: null, lens: null, timeline: NEW_TIMELINE,
 };
 const READY = { ...INITIAL_STATE, picture: PICTURE };
 const CLICK = withClick(NO_PROMPTS, [5, 6], 1);
@@ -21,13 +22,17 @@ const BOTH = withClick(CLICK, [1, 1], 0);
 /** @param {Prompts} prompts @returns {Mask} */
 function maskOf(prompts) {
   const question = { prompts, feedback: null, purpose: /** @type {const} */ ('step') };
-  return { question, logits: new Float32Array(1), index: 1, iou: 0.9, milliseconds: 1 };
+  return { question, logits: new Float32Array(1), index: 1, iou: 0.9, milliseconds: 1, candidates: [] };
 }
 
+/** @param {Prompts} prompts @param {boolean} [feeds] */
+const asked = (prompts, feeds = false) => ({ prompts, feeds, painted: false, pick: null, answer: null });
 /** @param {Prompts} prompts */
-const asked = (prompts) => ({ prompts, answer: null });
-/** @param {Prompts} prompts */
-const answered = (prompts) => ({ prompts, answer: maskOf(prompts) });
+const answered = (prompts) => ({ ...asked(prompts), answer: maskOf(prompts) });
+/** @param {Step[]} sketch @returns {import('../../static/js/store.js').State} */
+function readyWith(...sketch) {
+  return { ...READY, picture: { ...PICTURE, timeline: { ...NEW_TIMELINE, work: { ...NEW_TIMELINE.work, sketch } } } };
+}
 
 test('subscribers hear of changes, and of nothing after they leave', () => {
   const store = createStore({ a: 1, b: 1 });
@@ -67,51 +72,63 @@ test('the hover asks as one positive click', () => {
 });
 
 test('what is committed outranks the hover, and is asked once', () => {
-  const state = { ...READY, history: [asked(CLICK)], hover: /** @type {const} */ ([9, 9]) };
+  const state = { ...readyWith(asked(CLICK)), hover: /** @type {const} */ ([9, 9]) };
   assert.deepEqual(openQuestion(state), { prompts: CLICK, feedback: null, purpose: 'step' });
-  assert.equal(openQuestion({ ...state, history: [answered(CLICK)] }), null);
+  assert.equal(openQuestion(readyWith(answered(CLICK))), null);
 });
 
 test('a click that follows a step feeds that step\'s logits back', () => {
   const first = answered(CLICK);
-  const question = openQuestion({ ...READY, history: [first, asked(BOTH)] });
+  const question = openQuestion(readyWith(first, asked(BOTH, true)));
   assert.deepEqual(question?.prompts, BOTH);
   assert.equal(question?.feedback, first.answer.logits);
 });
 
 test('a second click waits for the first one\'s answer', () => {
-  assert.equal(openQuestion({ ...READY, history: [asked(CLICK), asked(BOTH)] })?.prompts, CLICK);
+  assert.equal(openQuestion(readyWith(asked(CLICK), asked(BOTH, true)))?.prompts, CLICK);
 });
 
-test('a box starts from the picture; a click after it corrects its answer', () => {
+test('a box being drawn is asked with the points that are there, and nothing is fed back', () => {
   const box = withBox(CLICK, [0, 0, 3, 3]);
-  const boxed = answered(box);
-  const draft = { ...READY, history: [answered(CLICK)], draft: /** @type {const} */ ([0, 0, 3, 3]) };
-  assert.deepEqual(openQuestion(draft), { prompts: box, feedback: null, purpose: 'draft' });
-  assert.equal(openQuestion({ ...READY, history: [answered(CLICK), asked(box)] })?.feedback, null);
-  const corrected = openQuestion({ ...READY, history: [boxed, asked(withClick(box, [2, 2], 0))] });
-  assert.equal(corrected?.feedback, boxed.answer.logits);
+  const drawing = { ...readyWith(answered(CLICK)), draft: { prompts: box } };
+  assert.deepEqual(openQuestion(drawing), { prompts: box, feedback: null, purpose: 'draft' });
+  assert.equal(openQuestion(readyWith(answered(CLICK), asked(box)))?.feedback, null);
+});
+
+test('over a kept mask the pointer asks what the next click would make of it', () => {
+  const first = answered(CLICK);
+  const state = { ...readyWith(first), stage: { width: 200, height: 100 } };
+  const question = openQuestion({ ...state, hover: [60, 50] });
+  assert.deepEqual(question?.prompts, withClick(CLICK, [60, 50], 1));
+  assert.equal(question?.purpose, 'preview');
+  assert.equal(question?.feedback, first.answer.logits);
+  assert.equal(openQuestion({ ...state, hover: [6, 7] }), null, 'on a point the click takes the point itself');
+  assert.equal(openQuestion({ ...state, hover: [60, 50], refines: false })?.feedback, null);
+});
+
+test('with another tool the pointer asks nothing', () => {
+  assert.equal(openQuestion({ ...READY, hover: [5, 6], tool: 'brush' }), null);
 });
 
 test('undo brings back the mask before, which the next click feeds back', () => {
   const [first, second] = [answered(CLICK), answered(BOTH)];
-  const undone = { ...READY, history: [first], mask: second.answer };
+  const undone = { ...readyWith(first), mask: second.answer };
   assert.equal(shownMask(undone), first.answer);
   assert.equal(nextFeedback(undone), first.answer.logits);
 });
 
 test('an answered step is shown wherever the pointer goes, the one before it while it is awaited', () => {
   const first = answered(CLICK);
-  assert.equal(shownMask({ ...READY, history: [first], mask: maskOf(BOTH), hover: [9, 9] }), first.answer);
-  assert.equal(shownMask({ ...READY, history: [first, asked(BOTH)], mask: first.answer }), first.answer);
+  assert.equal(shownMask({ ...readyWith(first), mask: maskOf(BOTH), hover: [9, 9] }), first.answer);
+  assert.equal(shownMask({ ...readyWith(first, asked(BOTH)), mask: first.answer }), first.answer);
   assert.equal(shownMask({ ...READY, mask: first.answer, hover: null }), null);
 });
 
 test('a mask counts as kept only when it answers a step', () => {
   const { answer } = answered(CLICK);
   assert.ok(!isKept({ ...READY, mask: answer }));
-  assert.ok(isKept({ ...READY, mask: answer, history: [{ prompts: CLICK, answer }] }));
-  assert.ok(!isKept({ ...READY, mask: maskOf(CLICK), history: [{ prompts: CLICK, answer }] }));
+  assert.ok(isKept({ ...readyWith({ ...asked(CLICK), answer }), mask: answer }));
+  assert.ok(!isKept({ ...readyWith({ ...asked(CLICK), answer }), mask: maskOf(CLICK) }));
 });
 
 test('the view keeps the aspect of the picture and waits for a stage', () => {

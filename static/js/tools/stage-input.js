@@ -1,10 +1,12 @@
 // @ts-check
-/** The tool that asks the model: hover previews, a tap adds a point, a drag draws a box, keys do the same. */
+/** Pointer and keys on the stage: the tool in use gets strokes in the picture's pixels, zoom and pan come before it. */
 
 /** @import { Actions } from '../actions.js' */
-/** @import { Point } from '../geometry.js' */
+/** @import { Point, Size } from '../geometry.js' */
 /** @import { State, Store } from '../store.js' */
-import { boxBetween, isInside, positionIn, stageToPicture } from '../geometry.js';
+/** @import { Press } from './gestures.js' */
+/** @import { Tool, ToolContext, ToolHandlers } from './tool.js' */
+import { isInside, positionIn, stageToPicture } from '../geometry.js';
 import { pictureSize, pictureView, watch } from '../store.js';
 import { attachGestures } from './gestures.js';
 
@@ -17,30 +19,47 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
  * @param {HTMLElement} stage
  * @param {Store<State>} store
  * @param {Actions} actions
- * @returns {() => void} put the tool away
+ * @param {readonly Tool[]} tools
+ * @returns {() => void} stop listening
  */
-export function usePromptTool(stage, store, actions) {
+export function useTools(stage, store, actions, tools) {
   /** @type {Point | null} where the pointer rests, also while there is no picture to point at */
   let resting = null;
+  let spaceHeld = false;
+  /** @type {ToolContext} */
+  const context = {
+    actions,
+    state: store.get,
+    size: () => target()?.size ?? { width: 1, height: 1 },
+    pixels(length) {
+      const ready = target();
+      return ready ? (length * ready.size.width) / ready.view.width : length;
+    },
+  };
+  /** @type {Map<string, ToolHandlers>} */
+  const handlers = new Map(tools.map((each) => [each.id, each.use(context)]));
+  const tool = () => tools.find(({ id }) => id === store.get().tool) ?? tools[0];
+  const active = () => handlers.get(tool().id) ?? {};
+
   const unwatch = watch(store, ({ picture }) => picture?.phase.status === 'ready', pointAtOnce);
+  const unwatchTool = watch(store, ({ tool: id }) => id, () => (stage.dataset.cursor = tool().cursor));
   const detach = attachGestures(stage, {
     hover(at) {
       resting = at;
       actions.hover(at && positionUnder(at));
     },
-    tap(at, opposite) {
-      const position = positionUnder(at);
-      if (position) actions.click(position, opposite);
-    },
-    drag: (from, to) => actions.draftBox(boxOf(from, to)),
-    drop(from, to) {
-      const box = boxOf(from, to);
-      if (box) actions.keepBox(box);
-      else actions.draftBox(null);
-    },
-    cancel: () => actions.draftBox(null),
+    startsAtOnce: () => tool().startsAtOnce ?? false,
+    pans: () => spaceHeld || (tool().pans ?? false),
+    tap: (press) => spaceHeld || withStroke(press, active().tap),
+    start: (press) => withStroke(press, active().start),
+    move: (press) => withStroke(press, active().move),
+    end: (press) => withStroke(press, active().end),
+    cancel: () => active().cancel?.(),
+    pan: actions.pan,
+    zoom: actions.zoom,
   });
   stage.addEventListener('keydown', onKey);
+  stage.addEventListener('keyup', onKeyUp);
 
   /** A pointer that waits for the picture has its mask without moving again. @param {boolean} ready */
   function pointAtOnce(ready) {
@@ -56,20 +75,19 @@ export function usePromptTool(stage, store, actions) {
     return view && size && state.picture?.phase.status === 'ready' ? { view, size } : null;
   }
 
+  /** @param {Press} press @param {ToolHandlers['tap']} handle */
+  function withStroke({ from, to, opposite, pressure }, handle) {
+    const ready = target();
+    if (!ready || !handle) return;
+    const [start, end] = [from, to].map((at) => stageToPicture(ready.view, ready.size, at));
+    handle({ from: start, to: end, opposite, pressure });
+  }
+
   /** @param {Point} at @returns {Point | null} */
   function positionUnder(at) {
     const ready = target();
     const point = ready && stageToPicture(ready.view, ready.size, at);
     return point && isInside(ready.size, point) ? positionIn(ready.size, point) : null;
-  }
-
-  /** @param {Point} from @param {Point} to */
-  function boxOf(from, to) {
-    const ready = target();
-    if (!ready) return null;
-    const [a, b] = [from, to].map((at) => stageToPicture(ready.view, ready.size, at));
-    const box = boxBetween(ready.size, a, b);
-    return box[2] > box[0] && box[3] > box[1] ? box : null;
   }
 
   /** @param {KeyboardEvent} event */
@@ -80,22 +98,33 @@ export function usePromptTool(stage, store, actions) {
     const at = store.get().hover ?? positionIn(size, [size.width / 2, size.height / 2]);
     const arrow = ARROWS[event.key];
     if (arrow) actions.hover(moved(at, arrow, size, event.shiftKey ? LARGE_STEP : STEP), 'keys');
-    else if (event.key === 'Enter' || event.key === ' ') actions.click(at, event.shiftKey);
+    else if (event.key === 'Enter') active().tap?.({ from: at, to: at, opposite: event.shiftKey, pressure: 0.5 });
+    else if (event.key === ' ') spaceHeld = true;
     else return;
+    stage.classList.toggle('panning', spaceHeld);
     event.preventDefault();
+  }
+
+  /** @param {KeyboardEvent} event */
+  function onKeyUp(event) {
+    if (event.key !== ' ') return;
+    spaceHeld = false;
+    stage.classList.remove('panning');
   }
 
   return () => {
     unwatch();
+    unwatchTool();
     detach();
     stage.removeEventListener('keydown', onKey);
+    stage.removeEventListener('keyup', onKeyUp);
   };
 }
 
 /**
  * @param {Point} at
  * @param {Point} arrow
- * @param {import('../geometry.js').Size} size
+ * @param {Size} size
  * @param {number} share of the longer side
  */
 function moved([x, y], [dx, dy], size, share) {

@@ -1,0 +1,376 @@
+// @ts-check
+/**
+ * Pure arithmetic on fields: masks as GRID x GRID numbers, positive inside, whose zero line is the edge.
+ *
+ * A decoder's logits are a field, and so is a distance to an edge in cells. Sampled between cells they have a smooth
+ * edge at any zoom, so objects are stored, painted and combined as fields and become pixels only where they are shown.
+ */
+
+/** @import { Box, Frame, Point, Size } from './geometry.js' */
+import { clamp, gridRegion } from './geometry.js';
+import { GRID } from './protocol.js';
+
+/** @typedef {Float32Array<ArrayBuffer>} Field */
+/** @typedef {{columns: number, rows: number}} Extent of the grid that the picture fills, in whole cells */
+/** @typedef {'unite' | 'subtract' | 'intersect'} Combination */
+
+/**
+ * How a field is tidied, without loss: all of it can be taken back.
+ * @typedef {object} Finish
+ * @property {number} holes those up to this share of the picture are filled
+ * @property {number} islands those up to this share of the picture are removed
+ * @property {number} smooth radius in cells
+ * @property {number} grow cells outwards, or inwards where negative
+ */
+
+/** Logits per cell of distance: what the model's own masks have at their edges. */
+const SLOPE = 4;
+const CELLS = GRID * GRID;
+const FAR = 1e9;
+
+/** @type {Finish} */
+export const NO_FINISH = Object.freeze({ holes: 0, islands: 0, smooth: 0, grow: 0 });
+
+/** @type {Record<Combination, (a: number, b: number) => number>} */
+const COMBINE = { unite: Math.max, subtract: (a, b) => Math.min(a, -b), intersect: Math.min };
+
+/** @param {number} [value] */
+export function emptyField(value = -4 * SLOPE) {
+  return new Float32Array(CELLS).fill(value);
+}
+
+/** @param {Frame} frame @returns {Extent} */
+export function extentOf(frame) {
+  const { width, height } = gridRegion(frame, GRID);
+  return { columns: clamp(Math.ceil(width), 1, GRID), rows: clamp(Math.ceil(height), 1, GRID) };
+}
+
+/**
+ * @param {readonly Float32Array[]} fields the first with all the others, in their order
+ * @param {Combination} how
+ * @returns {Field}
+ */
+export function combine(fields, how) {
+  const [first, ...others] = fields;
+  const result = Float32Array.from(first);
+  for (const other of others) for (let i = 0; i < CELLS; i += 1) result[i] = COMBINE[how](result[i], other[i]);
+  return result;
+}
+
+/**
+ * The share of the picture that is inside.
+ * @param {Float32Array} field
+ * @param {Extent} extent
+ */
+export function coverage(field, { columns, rows }) {
+  let inside = 0;
+  eachCell({ columns, rows }, (at) => (inside += field[at] > 0 ? 1 : 0));
+  return inside / (columns * rows);
+}
+
+/**
+ * How little the mask depends on the threshold: its IoU between a threshold one higher and one lower.
+ * @param {Float32Array} logits
+ */
+export function stability(logits) {
+  let [strict, loose] = [0, 0];
+  for (let i = 0; i < logits.length; i += 1) {
+    if (logits[i] > 1) strict += 1;
+    if (logits[i] > -1) loose += 1;
+  }
+  return loose > 0 ? strict / loose : 0;
+}
+
+/**
+ * The cells that hold the inside and its edge, [left, top, right, bottom) in cells; null when nothing is inside.
+ * @param {Float32Array} field
+ * @param {Extent} [extent]
+ * @returns {Box | null}
+ */
+export function boundsOf(field, extent = { columns: GRID, rows: GRID }) {
+  let [left, top, right, bottom] = [GRID, GRID, -1, -1];
+  eachCell(extent, (at, x, y) => {
+    if (field[at] <= 0) return;
+    left = Math.min(left, x);
+    right = Math.max(right, x);
+    top = Math.min(top, y);
+    bottom = y;
+  });
+  return right < 0 ? null : [left, top, right + 1, bottom + 1];
+}
+
+/**
+ * A box of cells as a box of the picture's pixels.
+ * @param {Box} cells
+ * @param {Frame} frame
+ * @returns {Box}
+ */
+export function cellsToPicture([left, top, right, bottom], frame) {
+  const { width, height } = frame.original;
+  const region = gridRegion(frame, GRID);
+  const across = (/** @type {number} */ x) => clamp((x * width) / region.width, 0, width);
+  const down = (/** @type {number} */ y) => clamp((y * height) / region.height, 0, height);
+  return [across(left), down(top), across(right), down(bottom)];
+}
+
+/**
+ * A position in the picture in cells, and how many cells one of its pixels measures.
+ * @param {Point} point
+ * @param {Frame} frame
+ * @returns {Point}
+ */
+export function pictureToCells([x, y], frame) {
+  const region = gridRegion(frame, GRID);
+  return [(x * region.width) / frame.original.width, (y * region.height) / frame.original.height];
+}
+
+/** @param {Frame} frame cells per pixel of the picture */
+export function cellsPerPixel(frame) {
+  return gridRegion(frame, GRID).width / frame.original.width;
+}
+
+/**
+ * A round brush drawn from one point to another.
+ * @param {Float32Array} field
+ * @param {Point} from in cells, as is the radius
+ * @param {Point} to
+ * @param {number} radius
+ * @param {boolean} adds or takes away
+ * @returns {Field}
+ */
+export function paintLine(field, from, to, radius, adds) {
+  const result = Float32Array.from(field);
+  const reach = radius + 4;
+  const columns = cellsBetween(from[0], to[0], reach);
+  const rows = cellsBetween(from[1], to[1], reach);
+  for (let y = rows.first; y <= rows.last; y += 1) {
+    for (let x = columns.first; x <= columns.last; x += 1) {
+      const inside = (radius - distanceToSegment([x + 0.5, y + 0.5], from, to)) * SLOPE;
+      const at = y * GRID + x;
+      result[at] = adds ? Math.max(result[at], inside) : Math.min(result[at], -inside);
+    }
+  }
+  return result;
+}
+
+/**
+ * @param {Float32Array} field
+ * @param {readonly Point[]} corners of a closed line, in cells
+ * @param {boolean} adds or takes away
+ * @returns {Field}
+ */
+export function paintPolygon(field, corners, adds) {
+  const result = Float32Array.from(field);
+  if (corners.length < 3) return result;
+  for (let y = 0; y < GRID; y += 1) {
+    for (let x = 0; x < GRID; x += 1) {
+      const at = y * GRID + x;
+      const distance = signedDistance([x + 0.5, y + 0.5], corners);
+      result[at] = adds ? Math.max(result[at], distance * SLOPE) : Math.min(result[at], -distance * SLOPE);
+    }
+  }
+  return result;
+}
+
+/**
+ * @param {Float32Array} field
+ * @param {Finish} finish
+ * @param {Extent} extent
+ * @returns {Field}
+ */
+export function finished(field, { holes, islands, smooth, grow }, extent) {
+  const area = extent.columns * extent.rows;
+  let result = Float32Array.from(field);
+  if (islands > 0) flipRegions(result, extent, true, islands * area);
+  if (holes > 0) flipRegions(result, extent, false, holes * area);
+  if (smooth > 0 || grow !== 0) {
+    result = distances(result, extent);
+    for (let pass = 0; pass < 3 && smooth > 0; pass += 1) result = blurred(result, extent, smooth);
+    for (let i = 0; i < CELLS; i += 1) result[i] = (result[i] + grow) * SLOPE;
+  }
+  return result;
+}
+
+/** @param {Finish} finish */
+export function changesNothing({ holes, islands, smooth, grow }) {
+  return holes === 0 && islands === 0 && smooth === 0 && grow === 0;
+}
+
+/**
+ * Turn the regions of one side that are no larger than `most` cells into the other side. Holes must not touch the
+ * picture's border: what does is surroundings.
+ * @param {Float32Array} field changed
+ * @param {Extent} extent
+ * @param {boolean} inside
+ * @param {number} most
+ */
+function flipRegions(field, extent, inside, most) {
+  const seen = new Uint8Array(CELLS);
+  eachCell(extent, (start) => {
+    if (seen[start] || field[start] > 0 !== inside) return;
+    const { cells, touches } = regionFrom(field, start, extent, seen);
+    if (cells.length > most || (!inside && touches)) return;
+    for (const at of cells) field[at] = inside ? Math.min(-field[at], -1) : Math.max(-field[at], 1);
+  });
+}
+
+/**
+ * The cells of one side connected with a cell; diagonally only outside, so that a thin line still closes a hole.
+ * @param {Float32Array} field
+ * @param {number} start
+ * @param {Extent} extent
+ * @param {Uint8Array} seen changed
+ */
+function regionFrom(field, start, { columns, rows }, seen) {
+  const inside = field[start] > 0;
+  const cells = [start];
+  let touches = false;
+  seen[start] = 1;
+  for (let next = 0; next < cells.length; next += 1) {
+    const [x, y] = [cells[next] % GRID, Math.floor(cells[next] / GRID)];
+    touches ||= x === 0 || y === 0 || x === columns - 1 || y === rows - 1;
+    for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
+      const at = cells[next] + dx + dy * GRID;
+      const within = x + dx >= 0 && x + dx < columns && y + dy >= 0 && y + dy < rows;
+      if (!within || seen[at] || field[at] > 0 !== inside) continue;
+      seen[at] = 1;
+      cells.push(at);
+    }
+  }
+  return { cells, touches };
+}
+
+/**
+ * The distance of each cell's centre to the edge, in cells, positive inside.
+ * @param {Float32Array} field
+ * @param {Extent} extent
+ * @returns {Field}
+ */
+export function distances(field, extent) {
+  const [within, without] = [squaredDistances(field, extent, true), squaredDistances(field, extent, false)];
+  return Float32Array.from(field, (value, at) => {
+    const far = Math.sqrt(value > 0 ? without[at] : within[at]);
+    const side = Math.min(far - 0.5, GRID);
+    return value > 0 ? side : -side;
+  });
+}
+
+/**
+ * Squared distances to the nearest cell of one side: a parabola's lower envelope along the columns, then the rows
+ * (Felzenszwalb and Huttenlocher, 2012).
+ * @param {Float32Array} field
+ * @param {Extent} extent
+ * @param {boolean} inside
+ */
+function squaredDistances(field, { columns, rows }, inside) {
+  const result = new Float64Array(CELLS).fill(FAR);
+  eachCell({ columns, rows }, (at) => (result[at] = field[at] > 0 === inside ? 0 : FAR));
+  const [line, feet, borders] = [new Float64Array(GRID), new Int32Array(GRID), new Float64Array(GRID + 1)];
+  for (let x = 0; x < columns; x += 1) envelope(result, x, GRID, rows, line, feet, borders);
+  for (let y = 0; y < rows; y += 1) envelope(result, y * GRID, 1, columns, line, feet, borders);
+  return result;
+}
+
+/**
+ * @param {Float64Array} values changed along one line
+ * @param {number} start
+ * @param {number} stride
+ * @param {number} length
+ * @param {Float64Array} line scratch, as are the two below
+ * @param {Int32Array} feet
+ * @param {Float64Array} borders
+ */
+function envelope(values, start, stride, length, line, feet, borders) {
+  for (let i = 0; i < length; i += 1) line[i] = values[start + i * stride];
+  const meet = (/** @type {number} */ p, /** @type {number} */ q) => (line[q] + q * q - line[p] - p * p) / (2 * (q - p));
+  let last = 0;
+  feet[0] = 0;
+  [borders[0], borders[1]] = [-Infinity, Infinity];
+  for (let q = 1; q < length; q += 1) {
+    let border = meet(feet[last], q);
+    while (border <= borders[last]) border = meet(feet[(last -= 1)], q);
+    feet[(last += 1)] = q;
+    [borders[last], borders[last + 1]] = [border, Infinity];
+  }
+  for (let i = 0, k = 0; i < length; i += 1) {
+    while (borders[k + 1] < i) k += 1;
+    values[start + i * stride] = Math.min(FAR, (i - feet[k]) ** 2 + line[feet[k]]);
+  }
+}
+
+/**
+ * A box blur of both axes; three of them are close to a Gaussian.
+ * @param {Field} field
+ * @param {Extent} extent
+ * @param {number} radius
+ */
+function blurred(field, { columns, rows }, radius) {
+  const across = Float32Array.from(field);
+  for (let y = 0; y < rows; y += 1) blurLine(field, across, y * GRID, 1, columns, radius);
+  const result = Float32Array.from(across);
+  for (let x = 0; x < columns; x += 1) blurLine(across, result, x, GRID, rows, radius);
+  return result;
+}
+
+/**
+ * @param {Field} from
+ * @param {Field} to changed along one line
+ * @param {number} start
+ * @param {number} stride
+ * @param {number} length
+ * @param {number} radius
+ */
+function blurLine(from, to, start, stride, length, radius) {
+  const reach = Math.floor(radius);
+  const part = radius - reach;
+  const value = (/** @type {number} */ i) => from[start + clamp(i, 0, length - 1) * stride];
+  for (let i = 0; i < length; i += 1) {
+    let sum = part * (value(i - reach - 1) + value(i + reach + 1));
+    for (let j = i - reach; j <= i + reach; j += 1) sum += value(j);
+    to[start + i * stride] = sum / (2 * radius + 1);
+  }
+}
+
+/**
+ * @param {Extent} extent
+ * @param {(at: number, x: number, y: number) => void} visit
+ */
+function eachCell({ columns, rows }, visit) {
+  for (let y = 0; y < rows; y += 1) for (let x = 0; x < columns; x += 1) visit(y * GRID + x, x, y);
+}
+
+/**
+ * @param {number} from
+ * @param {number} to
+ * @param {number} reach
+ */
+function cellsBetween(from, to, reach) {
+  const first = clamp(Math.floor(Math.min(from, to) - reach), 0, GRID - 1);
+  return { first, last: clamp(Math.ceil(Math.max(from, to) + reach), 0, GRID - 1) };
+}
+
+/** @param {Point} point @param {Point} from @param {Point} to */
+function distanceToSegment([x, y], [fromX, fromY], [toX, toY]) {
+  const [dx, dy] = [toX - fromX, toY - fromY];
+  const length = dx * dx + dy * dy;
+  const share = length > 0 ? clamp(((x - fromX) * dx + (y - fromY) * dy) / length, 0, 1) : 0;
+  return Math.hypot(x - fromX - share * dx, y - fromY - share * dy);
+}
+
+/** @param {Point} point @param {readonly Point[]} corners */
+function signedDistance(point, corners) {
+  const [x, y] = point;
+  let inside = false;
+  let nearest = Infinity;
+  for (let i = 0, before = corners.length - 1; i < corners.length; before = i, i += 1) {
+    const [a, b] = [corners[before], corners[i]];
+    nearest = Math.min(nearest, distanceToSegment(point, a, b));
+    if (a[1] > y !== b[1] > y && x < ((b[0] - a[0]) * (y - a[1])) / (b[1] - a[1]) + a[0]) inside = !inside;
+  }
+  return inside ? nearest : -nearest;
+}
+
+/** @param {Size} size of the picture @param {number} share */
+export function shareToPixels({ width, height }, share) {
+  return Math.round(width * height * share);
+}

@@ -1,0 +1,152 @@
+// @ts-check
+/** The shaders: the picture with the sketch's mask, and one kept object at a time over it. */
+
+import { GRID } from './protocol.js';
+
+/** A rectangle of the canvas, given in device pixels from the top left. */
+export const VERTEX = `#version 300 es
+uniform vec2 uCanvas;
+uniform vec4 uRect;
+
+void main() {
+  vec2 at = uRect.xy + vec2(gl_VertexID & 1, gl_VertexID >> 1) * uRect.zw;
+  vec2 clip = at / uCanvas * 2.0 - 1.0;
+  gl_Position = vec4(clip.x, -clip.y, 0.0, 1.0);
+}`;
+
+/*
+ * A cell of the grid covers [i, i + 1), so its value sits at i + 0.5: hence the shift by half a cell. The distance to
+ * the edge in device pixels is the field divided by its slope, which bilinear interpolation gives in closed form: the
+ * edge is sharp at every zoom. Positions are taken from the fragment, not interpolated, because a picture at 64 pixels
+ * per pixel is far larger than the canvas.
+ */
+const COMMON = `#version 300 es
+precision highp float;
+precision highp sampler2D;
+uniform vec2 uCanvas;
+uniform vec4 uView;
+uniform vec2 uRegion;
+uniform float uThreshold;
+uniform sampler2D uPicture;
+uniform vec2 uSize;
+uniform float uLine;
+uniform float uRatio;
+uniform int uDisplay;
+out vec4 color;
+
+const int FILL = 0, OUTLINE = 1, CUTOUT = 2, ORIGINAL = 3;
+
+vec2 position() {
+  return (vec2(gl_FragCoord.x, uCanvas.y - gl_FragCoord.y) - uView.xy) / uView.zw;
+}
+
+float cell(sampler2D field, ivec2 at) {
+  return texelFetch(field, clamp(at, ivec2(0), ivec2(${GRID - 1})), 0).r;
+}
+
+float distanceToEdge(sampler2D field, vec2 here, float threshold) {
+  vec2 at = here * uRegion - 0.5;
+  ivec2 base = ivec2(floor(at));
+  vec2 part = at - floor(at);
+  float a = cell(field, base), b = cell(field, base + ivec2(1, 0));
+  float c = cell(field, base + ivec2(0, 1)), d = cell(field, base + ivec2(1, 1));
+  float value = mix(mix(a, b, part.x), mix(c, d, part.x), part.y) - threshold;
+  vec2 slope = vec2(mix(b - a, d - c, part.y), mix(c - a, d - b, part.x)) * uRegion / uView.zw;
+  return value / max(length(slope), min(0.01, uRegion.x / uView.z));
+}
+
+float pixelSide() {
+  return uView.z / uSize.x;
+}
+
+vec3 picture(vec2 here) {
+  vec2 middle = (floor(here * uSize) + 0.5) / uSize;
+  float close = smoothstep(6.0, 12.0, pixelSide() / uRatio);
+  vec4 texel = texture(uPicture, mix(here, middle, step(0.5, close)));
+  return texel.rgb + (1.0 - texel.a);
+}
+`;
+
+export const PICTURE_FRAGMENT = `${COMMON}
+uniform sampler2D uLogits;
+uniform sampler2D uNext;
+uniform float uMask;
+uniform float uKept;
+uniform float uAwake;
+uniform float uPreview;
+uniform float uCorner;
+uniform vec3 uTint;
+
+const vec3 GREY = vec3(0.299, 0.587, 0.114);
+const vec3 ADDED = vec3(0.16, 0.85, 0.55), REMOVED = vec3(1.0, 0.25, 0.35);
+
+vec3 checkerboard() {
+  vec2 square = floor(gl_FragCoord.xy / (10.0 * uRatio));
+  return vec3(mod(square.x + square.y, 2.0) < 0.5 ? 0.84 : 0.95);
+}
+
+float cornerCoverage(vec2 here) {
+  vec2 inset = abs(here - 0.5) * uView.zw - (uView.zw * 0.5 - uCorner);
+  return clamp(uCorner - length(max(inset, 0.0)) + 0.5, 0.0, 1.0);
+}
+
+vec3 withPixelGrid(vec3 base, vec2 here) {
+  float side = pixelSide();
+  vec2 part = fract(here * uSize);
+  vec2 off = min(part, 1.0 - part) * side;
+  float shows = smoothstep(10.0, 20.0, side / uRatio) * 0.3;
+  float line = clamp(1.0 - min(off.x, off.y), 0.0, 1.0);
+  return mix(base, vec3(dot(base, GREY) > 0.5 ? 0.0 : 1.0), line * shows);
+}
+
+vec3 withMask(vec3 base, vec2 here) {
+  float edge = distanceToEdge(uLogits, here, uThreshold);
+  float inside = clamp(edge + 0.5, 0.0, 1.0);
+  float line = clamp(uLine * 0.5 + 0.5 - abs(edge), 0.0, 1.0);
+  float rim = clamp(uLine * 1.2 + 0.5 - abs(edge), 0.0, 1.0);
+  if (uDisplay == CUTOUT) return mix(checkerboard(), base, inside);
+  if (uDisplay == ORIGINAL) return base;
+  float quiet = uDisplay == OUTLINE ? 0.0 : 1.0;
+  vec3 outside = mix(base, vec3(dot(base, GREY)), 0.55 * uKept * quiet) * (1.0 - 0.5 * uKept * quiet);
+  vec3 filled = mix(base, uTint, (0.42 - 0.36 * uKept) * quiet);
+  vec3 shaded = mix(outside * (1.0 - 0.3 * rim), filled, inside);
+  if (uPreview > 0.0) {
+    float next = clamp(distanceToEdge(uNext, here, uThreshold) + 0.5, 0.0, 1.0);
+    shaded = mix(shaded, ADDED, 0.45 * uPreview * next * (1.0 - inside));
+    shaded = mix(shaded, REMOVED, 0.45 * uPreview * inside * (1.0 - next));
+  }
+  return mix(shaded, vec3(1.0), line);
+}
+
+void main() {
+  vec2 here = position();
+  vec3 base = picture(here);
+  base = mix(mix(vec3(dot(base, GREY)), base, 0.35) * 0.55, base, uAwake);
+  vec3 bare = uDisplay == CUTOUT && uAwake > 0.5 ? checkerboard() : base;
+  vec3 seen = mix(bare, withMask(base, here), uMask);
+  color = vec4(withPixelGrid(seen, here), 1.0) * cornerCoverage(here);
+}`;
+
+export const OBJECT_FRAGMENT = `${COMMON}
+uniform sampler2D uField;
+uniform vec3 uColour;
+uniform float uFill;
+uniform float uSelected;
+
+void main() {
+  vec2 here = position();
+  if (any(lessThan(here, vec2(0.0))) || any(greaterThan(here, vec2(1.0)))) discard;
+  float edge = distanceToEdge(uField, here, 0.0);
+  float inside = clamp(edge + 0.5, 0.0, 1.0);
+  float width = uLine * (1.0 + uSelected);
+  float line = uDisplay == CUTOUT ? 0.0 : clamp(width * 0.5 + 0.5 - abs(edge), 0.0, 1.0);
+  if (max(inside, line) < 0.02) discard;
+  if (uDisplay == CUTOUT) {
+    color = vec4(picture(here), 1.0) * inside;
+    return;
+  }
+  float halo = uSelected * clamp(uLine * 0.5 + 0.5 - abs(edge - width * 0.2), 0.0, 1.0);
+  float fill = uDisplay == OUTLINE ? 0.0 : inside * uFill;
+  float alpha = max(fill, line);
+  color = vec4(mix(uColour, vec3(1.0), halo * 0.85) * alpha, alpha);
+}`;

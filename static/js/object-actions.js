@@ -1,0 +1,180 @@
+// @ts-check
+/** What happens to objects: keep, edit, name, order, combine, tidy, remove. */
+
+/** @import { Changes } from './changes.js' */
+/** @import { Combination, Extent, Finish } from './fields.js' */
+/** @import { Mask, Thing } from './work.js' */
+import { NO_FINISH, changesNothing, combine, extentOf, finished } from './fields.js';
+import { GRID } from './protocol.js';
+import { pictureFrame } from './store.js';
+import { moved, nextColour, nextId, selectedThings, withChange, withThing, without } from './work.js';
+import { paintedStep } from './sketch-actions.js';
+
+const VERBS = { unite: 'Merged', subtract: 'Subtracted', intersect: 'Intersected' };
+
+/** @param {Changes} changes */
+export function createObjectActions({ get, change, work, step, amend }) {
+  /** @returns {Extent} */
+  function extent() {
+    const frame = pictureFrame(get());
+    return frame ? extentOf(frame) : { columns: GRID, rows: GRID };
+  }
+
+  /** The sketch becomes an object, or takes the place of the one that it edits. */
+  function keep() {
+    const { service, nextLabel } = get();
+    const now = work();
+    const last = now.sketch.at(-1);
+    if (!last?.answer) return null;
+    const threshold = service.status === 'ready' ? service.info.mask_threshold : 0;
+    const source = trimmed(last.answer.logits, threshold, extent());
+    const finish = now.things.find(({ id }) => id === now.editing)?.finish ?? NO_FINISH;
+    const id = nextId(now);
+    const next = withThing(now, {
+      id,
+      label: nextLabel || `Object ${id}`,
+      colour: labelColour(nextLabel) ?? nextColour(now),
+      source,
+      finish,
+      shape: shapeOf(source, finish, extent()),
+      iou: last.painted ? null : last.answer.iou,
+      steps: now.sketch,
+    });
+    step(next);
+    const [{ label }] = selectedThings(next);
+    change({ notice: `${label} kept. The next click starts another object.` });
+    return next;
+  }
+
+  /** @param {string} name */
+  function labelColour(name) {
+    return get().labels.find((each) => each.name === name)?.colour ?? null;
+  }
+
+  /** @param {string} name known from now on */
+  function learnLabel(name) {
+    const { labels } = get();
+    if (!name || labels.some((each) => each.name === name)) return;
+    change({ labels: [...labels, { name, colour: nextColour(work()) }] });
+  }
+
+  /** The selected objects that may be changed. */
+  function changeable() {
+    return selectedThings(work()).filter(({ locked }) => !locked);
+  }
+
+  /** @param {readonly number[]} ids @param {string} name */
+  function nameObjects(ids, name) {
+    const label = name.trim();
+    if (!label) return;
+    learnLabel(label);
+    const colour = labelColour(label);
+    step(ids.reduce((now, id) => withChange(now, id, { label, ...(colour && { colour }) }), work()));
+  }
+
+  return {
+    keep,
+    /** @param {number} id to be taken up again, from the prompts that made it */
+    edit(id) {
+      if (work().editing === id) return;
+      if (work().sketch.length > 0) keep();
+      const thing = work().things.find((each) => each.id === id);
+      if (!thing || thing.locked) return;
+      const sketch = thing.steps.length > 0 ? thing.steps : [paintedStep(asMask(thing))];
+      step({ sketch, editing: id, selected: [id] }, { tool: 'select' });
+    },
+    /**
+     * @param {number} id
+     * @param {boolean} [adds] to the selection, or takes it out
+     */
+    select(id, adds = false) {
+      const { selected } = work();
+      const others = selected.filter((each) => each !== id);
+      if (!adds) amend({ selected: [id] });
+      else amend({ selected: selected.includes(id) ? others : [...others, id] });
+    },
+    selectAll: () => amend({ selected: work().things.map(({ id }) => id) }),
+    /** @param {number} id @param {Partial<Pick<Thing, 'visible' | 'locked' | 'colour'>>} part */
+    changeObject: (id, part) => step(withChange(work(), id, part)),
+    nameObjects,
+    /** @param {number} index in the label set: for the selected objects, else for the one to come */
+    useLabel(index) {
+      const label = get().labels[index];
+      if (!label) return;
+      const { selected, sketch } = work();
+      if (selected.length > 0 && sketch.length === 0) nameObjects(selected, label.name);
+      else change({ nextLabel: label.name, notice: `The next object is called ${label.name}.` });
+    },
+    /** @param {readonly import('./store.js').LabelName[]} labels */
+    setLabels: (labels) => change({ labels }),
+    /** @param {string} name */
+    setNextLabel(name) {
+      learnLabel(name.trim());
+      change({ nextLabel: name.trim() });
+    },
+    /** @param {string} name */
+    forgetLabel(name) {
+      const { labels, nextLabel } = get();
+      change({ labels: labels.filter((each) => each.name !== name), nextLabel: nextLabel === name ? '' : nextLabel });
+    },
+    /** @param {number} id @param {number} places upwards */
+    move(id, places) {
+      const next = moved(work(), id, places);
+      if (next !== work()) step(next);
+    },
+    removeSelected() {
+      const gone = changeable();
+      if (gone.length === 0) return;
+      step(without(work(), work().selected));
+      change({ notice: gone.length === 1 ? `${gone[0].label} removed.` : `${gone.length} objects removed.` });
+    },
+    /** @param {Combination} how the first object selected with the others */
+    combine(how) {
+      const parts = changeable();
+      if (parts.length < 2) return change({ notice: 'Select two objects or more: Shift-click them in the list.' });
+      const [first, ...others] = parts;
+      const source = combine(parts.map(({ shape }) => shape), how);
+      const made = { source, shape: source, finish: NO_FINISH, steps: [], iou: null };
+      const changed = { ...withChange(work(), first.id, made), selected: [first.id] };
+      step(how === 'subtract' ? changed : without(changed, others.map(({ id }) => id)));
+      change({ notice: `${VERBS[how]}.` });
+    },
+    /**
+     * @param {number} id
+     * @param {Partial<Finish>} part
+     * @param {boolean} goesOn whether this is the same movement of a slider as before
+     */
+    tidy(id, part, goesOn) {
+      const thing = work().things.find((each) => each.id === id);
+      if (!thing || thing.locked) return;
+      const finish = { ...thing.finish, ...part };
+      const next = withChange(work(), id, { finish, shape: shapeOf(thing.source, finish, extent()) });
+      if (goesOn) amend(next);
+      else step(next);
+    },
+  };
+}
+
+/** @param {Float32Array<ArrayBuffer>} source @param {Finish} finish @param {Extent} extent */
+function shapeOf(source, finish, extent) {
+  return changesNothing(finish) ? source : finished(source, finish, extent);
+}
+
+/**
+ * A field whose edge is at zero, without what lies beyond the picture.
+ * @param {Float32Array} logits
+ * @param {number} threshold
+ * @param {Extent} extent
+ */
+function trimmed(logits, threshold, { columns, rows }) {
+  return Float32Array.from(logits, (value, at) => {
+    const beyond = at % GRID > columns || Math.floor(at / GRID) > rows;
+    return beyond ? Math.min(value - threshold, -1) : value - threshold;
+  });
+}
+
+/** @param {Thing} thing @returns {Mask} */
+function asMask({ shape }) {
+  const question = { prompts: { clicks: [], box: null }, feedback: null, purpose: /** @type {const} */ ('step') };
+  return { question, logits: shape, index: 0, iou: 1, milliseconds: 0, candidates: [] };
+}

@@ -1,0 +1,140 @@
+// @ts-check
+/** The mask in hand: the model's four candidates to choose from, and what is known about the chosen one. */
+
+/** @import { Actions } from './actions.js' */
+/** @import { State, Store } from './store.js' */
+/** @import { Candidate } from './work.js' */
+import { byId, create, find, setText } from './dom.js';
+import { coverage, extentOf, stability } from './fields.js';
+import { GRID } from './protocol.js';
+import { pictureFrame, watch, workOf } from './store.js';
+import { TOOLS } from './tools/index.js';
+
+const NAMES = ['One', 'Part', 'Object', 'Group'];
+const MEANINGS = [
+  'The single mask, for several points or a box',
+  'The smallest of three: often a part',
+  'The middle one of three: often the object',
+  'The largest of three: often a group',
+];
+/** Cells per pixel of a preview. */
+const COARSE = 2;
+const INSIDE = [84, 120, 255, 190];
+const OUTSIDE = [10, 10, 20, 110];
+
+/**
+ * @param {Store<State>} store
+ * @param {Actions} actions
+ */
+export function mountSketch(store, actions) {
+  const section = byId('sketch', HTMLElement);
+  const refines = byId('refines', HTMLButtonElement);
+  refines.addEventListener('click', () => actions.setRefines(!store.get().refines));
+  watch(store, ({ refines: on }) => on, (on) => (refines.ariaChecked = String(on)));
+  watch(store, ({ tool, picture }) => (picture ? tool : null), (tool) => {
+    setText(find(section, '.empty'), TOOLS.find(({ id }) => id === tool)?.hint ?? '');
+  });
+  watch(store, (state) => workOf(state).sketch.at(-1) ?? null, (step, state) => {
+    section.classList.toggle('is-made', step !== null);
+    find(section, '.facts').replaceChildren(...(step?.answer ? factsOf(state) : []));
+  });
+  mountCandidates(byId('candidates', HTMLElement), store, actions);
+}
+
+/**
+ * @param {HTMLElement} group
+ * @param {Store<State>} store
+ * @param {Actions} actions
+ */
+function mountCandidates(group, store, actions) {
+  const buttons = NAMES.map((name, index) => candidateButton(name, index, actions));
+  group.replaceChildren(...buttons);
+  group.addEventListener('keydown', (event) => {
+    const by = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    if (by === undefined) return;
+    event.preventDefault();
+    actions.cyclePick(by);
+    buttons.find((button) => button.ariaChecked === 'true')?.focus();
+  });
+  watch(store, candidatesOf, (candidates, state) => {
+    group.hidden = candidates.length === 0;
+    candidates.forEach((candidate, index) => showCandidate(buttons[index], candidate, state));
+  });
+  watch(store, (state) => workOf(state).sketch.at(-1)?.answer?.index ?? null, (chosen) => {
+    buttons.forEach((button, index) => {
+      button.ariaChecked = String(index === chosen);
+      button.tabIndex = index === chosen ? 0 : -1;
+    });
+  });
+  watch(store, ({ level }) => level, (level) => {
+    buttons.forEach((button, index) => button.classList.toggle('remembered', index === level));
+  });
+}
+
+/** @param {State} state @returns {readonly Candidate[]} */
+function candidatesOf(state) {
+  return workOf(state).sketch.at(-1)?.answer?.candidates ?? [];
+}
+
+/**
+ * @param {string} name
+ * @param {number} index
+ * @param {Actions} actions
+ */
+function candidateButton(name, index, actions) {
+  const title = `${MEANINGS[index]}. Chosen for one click it is remembered while hovering; choose it again to let it go.`;
+  const children = [create('canvas'), create('span', { textContent: name }), create('small')];
+  const button = create('button', { type: 'button', title, role: 'radio' }, children);
+  button.addEventListener('click', () => actions.pick(index));
+  return button;
+}
+
+/**
+ * @param {HTMLButtonElement} button
+ * @param {Candidate} candidate
+ * @param {State} state
+ */
+function showCandidate(button, { iou, logits, index }, state) {
+  const frame = pictureFrame(state);
+  const canvas = /** @type {HTMLCanvasElement} */ (find(button, 'canvas'));
+  if (!frame) return;
+  const quality = Math.round(100 * Math.min(1, Math.max(0, iou)));
+  const steady = Math.round(100 * stability(logits));
+  setText(find(button, 'small'), `${quality} · ${steady}`);
+  button.ariaLabel = `${NAMES[index]}: predicted quality ${quality} %, stability ${steady} %`;
+  const { columns, rows } = extentOf(frame);
+  drawPreview(canvas, logits, Math.ceil(columns / COARSE), Math.ceil(rows / COARSE));
+  canvas.style.backgroundImage = state.picture?.thumbnail ? `url("${state.picture.thumbnail}")` : '';
+}
+
+/**
+ * @param {HTMLCanvasElement} canvas
+ * @param {Float32Array} logits
+ * @param {number} width
+ * @param {number} height
+ */
+function drawPreview(canvas, logits, width, height) {
+  Object.assign(canvas, { width, height });
+  const image = new ImageData(width, height);
+  for (let y = 0; y < height; y += 1) {
+    for (let x = 0; x < width; x += 1) {
+      const inside = logits[y * COARSE * GRID + x * COARSE] > 0;
+      image.data.set(inside ? INSIDE : OUTSIDE, (y * width + x) * 4);
+    }
+  }
+  canvas.getContext('2d')?.putImageData(image, 0, 0);
+}
+
+/** @param {State} state */
+function factsOf(state) {
+  const frame = pictureFrame(state);
+  const step = workOf(state).sketch.at(-1);
+  if (!frame || !step?.answer) return [];
+  const { iou, logits } = step.answer;
+  const percent = (/** @type {number} */ share) => `${(100 * Math.min(1, Math.max(0, share))).toFixed(share < 0.1 ? 1 : 0)} %`;
+  /** @type {[string, string][]} */
+  const facts = [['Covers', percent(coverage(logits, extentOf(frame)))]];
+  if (step.painted) facts.push(['Made', 'by hand']);
+  else facts.push(['Quality', percent(iou)], ['Stability', percent(stability(logits))]);
+  return facts.map(([name, value]) => create('div', {}, [create('dt', { textContent: name }), create('dd', { textContent: value })]));
+}

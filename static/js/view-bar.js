@@ -1,0 +1,45 @@
+// @ts-check
+/** Zoom and display: the controls that change how the picture is looked at. */
+
+/** @import { Actions } from './actions.js' */
+/** @import { Display, State, Store } from './store.js' */
+import { byId, find, setText } from './dom.js';
+import { pictureSize, pictureView, watch } from './store.js';
+
+const ZOOM = 1.5;
+
+/**
+ * @param {Store<State>} store
+ * @param {Actions} actions
+ */
+export function mountViewBar(store, actions) {
+  const button = (/** @type {string} */ id) => byId(id, HTMLButtonElement);
+  button('zoom-in').addEventListener('click', () => actions.zoom(ZOOM));
+  button('zoom-out').addEventListener('click', () => actions.zoom(1 / ZOOM));
+  button('zoom-fit').addEventListener('click', actions.fit);
+  watch(store, scaleText, (text) => setText(button('zoom-fit'), text));
+  watch(store, ({ picture }) => picture?.lens === null, (whole) => (button('zoom-out').disabled = whole));
+
+  const menu = byId('display-menu', HTMLElement);
+  const choices = [...menu.querySelectorAll('button')];
+  const opacity = byId('opacity', HTMLInputElement);
+  for (const choice of choices) {
+    choice.addEventListener('click', () => actions.setDisplay(/** @type {Display} */ (choice.dataset.display)));
+  }
+  opacity.addEventListener('input', () => actions.setOpacity(Number(opacity.value) / 100));
+  watch(store, ({ display }) => display, (display) => {
+    for (const choice of choices) choice.setAttribute('aria-pressed', String(choice.dataset.display === display));
+  });
+  watch(store, ({ opacity: share }) => share, (share) => {
+    opacity.value = String(Math.round(share * 100));
+    setText(find(menu, 'output'), `${Math.round(share * 100)} %`);
+  });
+}
+
+/** @param {State} state */
+function scaleText(state) {
+  const view = pictureView(state);
+  const size = state.picture && pictureSize(state.picture);
+  if (!view || !size || !state.picture?.lens) return 'Fit';
+  return `${Math.round((100 * view.width) / size.width)} %`;
+}
