@@ -209,7 +209,8 @@ def violations(page) -> list[str]:
     page.page.evaluate(f"() => {{ {AXE.read_text()} }}")
     found = page.page.evaluate("() => axe.run(document).then(({ violations }) => violations)")
     return [
-        f"{each['id']}: {each['help']}: {json.dumps([node['html'][:120] for node in each['nodes'][:3]])}" for each in found
+        f"{each['id']}: {each['help']}: {json.dumps([node['html'][:120] for node in each['nodes'][:3]])}"
+        for each in found
     ]
 
 
