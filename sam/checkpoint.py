@@ -35,7 +35,10 @@ from .config import (
     TinyViTConfig,
     ViTConfig,
 )
+from .downloads import DownloadError, downloaded, how_to_get
+from .downloads import download as fetch_published
 from .model import SAM
+from .published import PUBLISHED, Published, find_published
 
 State = dict[str, Tensor]
 
@@ -55,7 +58,7 @@ class CheckpointError(ValueError):
 
 
 class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
-    """There is no such file, and no embedded model of that name."""
+    """There is no such file, no model of that name, or it was published and is not on this machine."""
 
     __str__ = ValueError.__str__  # OSError would quote the message as a file name
 
@@ -66,17 +69,22 @@ def load_sam(
     device: str | torch.device = "cpu",
     variant: str | SAMConfig | None = None,
     preprocessing: Preprocessing | None = None,
+    download: bool = False,
 ) -> SAM:
     """Load a model, float32 and in eval mode.
 
-    source: the name of an embedded model (`tiny`), a file, or a Hugging Face folder. Read are Meta's and MobileSAM's
-    `.pth`, Hugging Face `SamModel` weights, and what `SAM.save` writes; bundles (`{"model": ...}`) and common
+    source: the name of an embedded model (`tiny`), a file, a Hugging Face folder, the name of a published checkpoint
+    (`vit_b`; see `sam.published`) or a Hugging Face repository (`owner/name`). Read are Meta's, MobileSAM's and
+    MedSAM's `.pth`, Hugging Face `SamModel` weights, and what `SAM.save` writes; bundles (`{"model": ...}`) and common
     prefixes are unwrapped. variant: refuse anything but this one, a name in `VARIANTS` or `medsam`; a `SAMConfig`
     says what no tensor tells (the decoder's num_heads is taken as 8). Without it the configuration comes from the
-    file or is inferred from its tensors. preprocessing: `medsam` for MedSAM, whose weights look like vit_b's.
-    Raises `CheckpointError`.
+    file or is inferred from its tensors. preprocessing: `medsam` for MedSAM's own files, whose weights look like
+    vit_b's; the published name says so by itself. download: agree to fetch a published checkpoint that is not on this
+    machine; without it nothing is fetched, and the error says how to get it. Raises `CheckpointError`.
     """
-    checkpoint = read_checkpoint(_locate(source))
+    found = locate(source, download=download)
+    checkpoint = read_checkpoint(found.path)
+    preprocessing = preprocessing or found.preprocessing
     try:
         config = _choose_config(checkpoint, variant)
     except (KeyError, IndexError) as error:
@@ -196,18 +204,53 @@ def read_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(path, state, config)
 
 
-def _locate(source: str | Path) -> Path:
-    path = EMBEDDED.get(source) if isinstance(source, str) else None
-    if path is not None and not path.exists():
-        raise CheckpointNotFoundError(f"{source}: the embedded weights {path} are missing; reinstall, or give a file")
-    path = path or Path(source).expanduser()
+@dataclass(frozen=True)
+class Located:
+    """A weights file on this machine, and how its pictures are prepared where the name it was found by tells."""
+
+    path: Path
+    preprocessing: Preprocessing | None = None
+
+
+def locate(source: str | Path, *, download: bool = False) -> Located:
+    """Find what `load_sam` is asked for: an embedded model, then a path, then a published checkpoint by its name.
+
+    Raises `CheckpointNotFoundError`, and `TypeError` for anything but a name or a path.
+    """
+    if not isinstance(source, str | os.PathLike):
+        raise TypeError(f"source is {type(source).__name__}; give the name of a model, a file or a folder")
+    embedded = EMBEDDED.get(source) if isinstance(source, str) else None
+    if embedded is not None and not embedded.exists():
+        raise CheckpointNotFoundError(
+            f"{source}: the embedded weights {embedded} are missing; reinstall, or give a file"
+        )
+    path = embedded or Path(source).expanduser()
     if path.is_dir():
         files = [path / name for name in FOLDER_FILES if (path / name).exists()]
         if not files:
             raise CheckpointNotFoundError(f"{path}: the folder holds none of {', '.join(FOLDER_FILES)}")
-        return files[0]
-    if not path.exists():
-        raise CheckpointNotFoundError(f"{source}: no such file, and no embedded model of that name ({_list(EMBEDDED)})")
+        return Located(files[0])
+    if path.exists():
+        return Located(path)
+    published = find_published(source) if isinstance(source, str) else None
+    if published is None:
+        names = ", ".join((*EMBEDDED, *PUBLISHED))
+        raise CheckpointNotFoundError(
+            f"{source}: no such file, and no embedded model of that name or published one ({names})"
+        )
+    return Located(_from_cache(published, download=download), published.preprocessing)
+
+
+def _from_cache(published: Published, *, download: bool) -> Path:
+    try:
+        path = fetch_published(published) if download else downloaded(published)
+    except DownloadError as error:
+        raise CheckpointNotFoundError(str(error)) from error
+    if path is None:
+        raise CheckpointNotFoundError(
+            f"{published.name}: no such file, and {published.title} has not been downloaded; agree with download=True "
+            f"or `python -m sam download {published.name}`, or {how_to_get(published)}"
+        )
     return path
 
 
