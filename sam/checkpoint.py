@@ -31,9 +31,11 @@ from .config import (
     EncoderConfig,
     Preprocessing,
     SAMConfig,
+    Size,
     TinyConfig,
     TinyViTConfig,
     ViTConfig,
+    as_size,
 )
 from .downloads import DownloadError, downloaded, how_to_get
 from .downloads import download as fetch_published
@@ -47,7 +49,7 @@ EMBEDDED = {"tiny": WEIGHTS_FOLDER / "tiny.safetensors"}
 """Models that come with the package, by name."""
 
 FOLDER_FILES = ("model.safetensors", "pytorch_model.bin")
-BUNDLE_KEYS = ("model", "state_dict")
+BUNDLE_KEYS = ("model", "state_dict", "model_state_dict", "model_state", "net")
 PREFIXES = ("module.", "model.", "sam.")
 NAMED_KEYS = 3
 """How many keys of each kind an error names."""
@@ -69,6 +71,7 @@ def load_sam(
     device: str | torch.device = "cpu",
     variant: str | SAMConfig | None = None,
     preprocessing: Preprocessing | None = None,
+    img_size: int | Size | None = None,
     download: bool = False,
 ) -> SAM:
     """Load a model, float32 and in eval mode.
@@ -80,7 +83,8 @@ def load_sam(
     says what no tensor tells (the decoder's num_heads is taken as 8). Without it the configuration comes from the
     file or is inferred from its tensors. preprocessing: `medsam` for MedSAM's own files, whose weights look like
     vit_b's; the published name says so by itself. download: agree to fetch a published checkpoint that is not on this
-    machine; without it nothing is fetched, and the error says how to get it. Raises `CheckpointError`.
+    machine; without it nothing is fetched, and the error says how to get it. img_size: pixels of the model input for
+    weights of vit_t or tiny that carry no configuration and were made for others than 1024. Raises `CheckpointError`.
     """
     found = locate(source, download=download)
     checkpoint = read_checkpoint(found.path)
@@ -93,6 +97,8 @@ def load_sam(
         raise CheckpointError(f"{checkpoint.path}: {error}") from error
     if preprocessing is not None:
         config = replace(config, preprocessing=preprocessing)
+    if img_size is not None:
+        config = _with_img_size(config, img_size, checkpoint.path)
     model = SAM.from_config(config)
     try:
         model.load_state_dict(checkpoint.state)
@@ -235,9 +241,7 @@ def locate(source: str | Path, *, download: bool = False) -> Located:
     published = find_published(source) if isinstance(source, str) else None
     if published is None:
         names = ", ".join((*EMBEDDED, *PUBLISHED))
-        raise CheckpointNotFoundError(
-            f"{source}: no such file, and no embedded model of that name or published one ({names})"
-        )
+        raise CheckpointNotFoundError(f"{source}: no such file, and no model of that name ({names})")
     return Located(_from_cache(published, download=download), published.preprocessing)
 
 
@@ -441,6 +445,13 @@ def _choose_config(checkpoint: Checkpoint, variant: str | SAMConfig | None) -> S
     return replace(stored, preprocessing=wanted.preprocessing)
 
 
+def _with_img_size(config: SAMConfig, img_size: int | Size, path: Path) -> SAMConfig:
+    encoder = config.image_encoder
+    if isinstance(encoder, ViTConfig) and as_size(img_size) != encoder.input_hw:
+        raise CheckpointError(f"{path}: the positions of its encoder are for {encoder.input_hw} pixels, not {img_size}")
+    return replace(config, image_encoder=replace(encoder, img_size=img_size))
+
+
 def _blame(state: State, config: SAMConfig) -> str:
     """Say what keeps `state` from loading, measured against the closest of `config` and the published variants.
 
@@ -451,20 +462,39 @@ def _blame(state: State, config: SAMConfig) -> str:
     return min((_compare(state, candidate) for candidate in candidates), key=lambda found: found[0])[1]
 
 
+PARTS = {
+    "image encoder": "image_encoder.",
+    "prompt encoder": "prompt_encoder.",
+    "mask decoder": "mask_decoder.",
+    "no part of a SAM": "",
+}
+
+
 def _compare(state: State, config: SAMConfig) -> tuple[int, str]:
-    """Number of wrong keys against `config`'s model, and a sentence with the first of them."""
+    """Number of wrong keys against `config`'s model, and a sentence on the parts that differ, and those that do not."""
     with torch.device("meta"):
         expected = {key: tuple(tensor.shape) for key, tensor in SAM.from_config(config).state_dict().items()}
     missing = [key for key in expected if key not in state]
     unexpected = [key for key in state if key not in expected]
-    mis_shaped = [
-        f"{key} is {tuple(state[key].shape)}, not {shape}"
+    mis_shaped = {
+        key: f"{key} is {tuple(state[key].shape)}, not {shape}"
         for key, shape in expected.items()
         if key in state and tuple(state[key].shape) != shape
-    ]
-    kinds = {"missing": missing, "unexpected": unexpected, "mis-shaped": mis_shaped}
-    faults = "; ".join(f"{len(keys)} {name}: {_list(keys)}" for name, keys in kinds.items() if keys)
-    return sum(map(len, kinds.values())), f"the weights do not fit the model {config.model_id}; {faults}"
+    }
+    kinds = {"missing": missing, "unexpected": unexpected, "mis-shaped": [*mis_shaped]}
+    faults = {part: [] for part in PARTS}
+    for kind, keys in kinds.items():
+        for part in PARTS:
+            if found := [mis_shaped.get(key, key) for key in keys if _part_of(key) == part]:
+                faults[part].append(f"{len(found)} {kind}: {_list(found)}")
+    differing = "; ".join(f"{part}: {', '.join(found)}" for part, found in faults.items() if found)
+    fitting = [part for part in [*PARTS][:3] if not faults[part]]
+    rest = f"; {' and '.join(fitting)} would fit" if fitting else ""
+    return sum(map(len, kinds.values())), f"the weights do not fit the model {config.model_id}; {differing}{rest}"
+
+
+def _part_of(key: str) -> str:
+    return next(part for part, prefix in PARTS.items() if key.startswith(prefix))
 
 
 def _missing(error: Exception) -> str:

@@ -163,17 +163,17 @@ class Attention(nn.Module):
         q, v = q.reshape(b * heads, n, c), v.reshape(b * heads, n, c)
         rows = max(1, TILE_BYTES * torch.get_num_threads() // (n * q.element_size()))
         groups, rows = max(1, rows // n), min(rows, n)
-        answer, buffer = torch.empty_like(v), q.new_empty(groups * rows * n)
-        for group in (slice(first, min(first + groups, b * heads)) for first in range(0, b * heads, groups)):
-            for row in (slice(first, min(first + rows, n)) for first in range(0, n, rows)):
-                queries = q[group, row]
+        answer, buffer = q.new_empty(b * heads, n, c), q.new_empty(groups * rows * n)
+        for first in range(0, b * heads, groups):
+            for row in range(0, n, rows):
+                tile = (slice(first, first + groups), slice(row, row + rows))
+                queries = q[tile]
                 scores = buffer[: queries.shape[0] * queries.shape[1] * n].view(*queries.shape[:2], n)
-                torch.bmm(queries, k[group], out=scores)
-                grid = scores.view(*queries.shape[:2], *grid_hw)
-                grid += by_row[group, row, :, None]
-                grid += by_column[group, row, None, :]
+                bias = scores.view(*queries.shape[:2], *grid_hw)
+                torch.add(by_row[tile].unsqueeze(-1), by_column[tile].unsqueeze(-2), out=bias)
+                scores.baddbmm_(queries, k[tile[0]])
                 torch.softmax(scores, dim=-1, out=scores)
-                answer[group, row] = torch.bmm(scores, v[group])
+                torch.bmm(scores, v[tile[0]], out=answer[tile])
         return answer.view(b, heads, n, c)
 
     def _position_bias(self, q: Tensor, grid_hw: Size) -> Tensor:
