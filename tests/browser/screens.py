@@ -1,6 +1,7 @@
 """Twelve states of the page at desktop and phone size: python tests/browser/screens.py FOLDER [NAME ...]
 
-They are to be looked at; light and dark take turns. Needs what the browser tests need; ADDRESS names a server that runs already.
+They are to be looked at; light and dark take turns. Needs what the browser tests need. The variable ADDRESS names a
+server that runs already.
 """
 
 import json
