@@ -82,6 +82,7 @@ new ResizeObserver(([{ contentRect: { width, height } }]) => actions.resizeStage
 lookClosely(store, actions);
 timeOpening(store, timings);
 exposeDebug(store, { renderer, stage, timings });
+timings.note('interactive', performance.now());
 actions.start();
 keepWork(store, actions, createArchive());
 
@@ -99,6 +100,7 @@ async function openBackend(tier, onShare) {
     tier,
     threads: threadsFor(tier, found),
     suspending: found.suspending,
+    root: document.baseURI,
     decoder: chooseDecoder(tier, service.info.decoders),
     onShare,
     onTimings: (parts) => Object.entries(parts).forEach(([name, milliseconds]) => timings.note(name, milliseconds)),
