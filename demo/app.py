@@ -86,6 +86,7 @@ def _add_model_routes(app: FastAPI, service: Service, prefix: str) -> None:
     async def model() -> ModelReply:
         return ModelReply(
             model=service.model_info,
+            encoder=service.encoder,
             prompt_frame=service.prompt_frame,
             mask_threshold=service.mask_threshold,
             decoders=[_describe_decoder(decoder, prefix) for decoder in await service.decoders()],

@@ -115,10 +115,18 @@ class DecoderReply(BaseModel):
     files: dict[str, FileReply]
 
 
+class EncoderReply(BaseModel):
+    """How pictures are encoded here, and seconds per encode of every way that was measured."""
+
+    way: str
+    seconds: dict[str, float] = {}
+
+
 class ModelReply(BaseModel):
     """Answer of GET /api/model."""
 
     model: ModelInfo
+    encoder: EncoderReply
     prompt_frame: int
     mask_threshold: float
     embedding_precisions: tuple[Precision, ...] = EMBEDDING_PRECISIONS
@@ -145,6 +153,7 @@ class HealthReply(BaseModel):
 
     status: Literal["ok"] = "ok"
     model: ModelInfo
+    encoder: EncoderReply
     queue: int
     cached_pictures: int
     cached_bytes: int
@@ -157,6 +166,11 @@ class Picture:
     id: str
     original_hw: tuple[int, int]
     resized_hw: tuple[int, int]
+
+    @property
+    def pixels(self) -> int:
+        """Of the original."""
+        return self.original_hw[0] * self.original_hw[1]
 
 
 @dataclass(frozen=True)
@@ -239,6 +253,9 @@ class Service(Protocol):
 
     @property
     def model_info(self) -> ModelInfo: ...
+
+    @property
+    def encoder(self) -> EncoderReply: ...
 
     def warm_up(self) -> None: ...
 

@@ -1,8 +1,8 @@
 """Ways to compute the image encoder on this machine, how fast each is, and which to take.
 
 All ways take what `SAM.preprocess` makes and return the embedding, as `model.image_encoder` does. Those that are exact
-compute in float32 and differ in the last bits only; bf16 keeps 8 bits of every product's factors and is never taken
-unless it is asked for by name. What was measured is kept on disk, for these weights on this machine with these versions.
+compute in float32 and differ in the last bits only; bf16 keeps 8 bits of every factor and is never taken unless it is
+asked for by name. What was measured is kept on disk, for these weights on this machine with these versions.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -20,6 +21,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from .checkpoint import whole_file
 from .downloads import home_folder
 from .model import SAM
 
@@ -220,10 +222,8 @@ def _noted(model: SAM) -> dict[str, float]:
 
 def _note(model: SAM, seconds: dict[str, float]) -> None:
     """Keep it; a folder that cannot be written costs a measurement at the next start, and nothing else."""
-    path, part = notes_path(), notes_path().with_name(f".{notes_path().name}.{os.getpid()}.part")
-    try:
+    path = notes_path()
+    with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(_read_notes() | {_key(model): seconds}, indent=1) + "\n")
-        os.replace(part, path)
-    except OSError:
-        part.unlink(missing_ok=True)
+        with whole_file(path) as part:
+            part.write_text(json.dumps(_read_notes() | {_key(model): seconds}, indent=1) + "\n")
