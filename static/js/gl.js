@@ -11,7 +11,7 @@ import { GRID } from './protocol.js';
 /** Textures by the uniforms that name them, each on a unit of its own. */
 const UNITS = { Picture: 0, Logits: 1, Next: 2, Heads: 3, Corners: 4, Owners: 5, Looks: 6 };
 const NUMBERS = [
-  'Canvas', 'Rect', 'View', 'Region', 'Threshold', 'Size', 'Line', 'Ratio', 'Display',
+  'Canvas', 'Rect', 'View', 'Region', 'Size', 'Line', 'Ratio', 'Display',
   'Mask', 'Kept', 'Awake', 'Preview', 'Corner', 'Tint', 'Objects', 'Fill',
 ];
 const DISPLAYS = ['fill', 'outline', 'cutout', 'original'];
@@ -49,14 +49,13 @@ export function createGlPainter(canvas) {
   }
 
   /** @param {Scene} scene */
-  function draw({ view, region, look, size, ratio, threshold, layers }) {
+  function draw({ view, region, look, size, ratio, layers }) {
     const { at } = resources;
     const objects = listObjects(layers);
     gl.uniform2f(at.Canvas, canvas.width, canvas.height);
     gl.uniform4f(at.Rect, ...onCanvas(view));
     gl.uniform4f(at.View, view.x, view.y, view.width, view.height);
     gl.uniform2f(at.Region, region.width, region.height);
-    gl.uniform1f(at.Threshold, threshold);
     gl.uniform2f(at.Size, size.width, size.height);
     gl.uniform1f(at.Line, look.line * ratio);
     gl.uniform1f(at.Ratio, ratio);

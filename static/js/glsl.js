@@ -30,7 +30,6 @@ precision highp usampler2D;
 uniform vec2 uCanvas;
 uniform vec4 uView;
 uniform vec2 uRegion;
-uniform float uThreshold;
 uniform sampler2D uPicture;
 uniform vec2 uSize;
 uniform float uLine;
@@ -62,17 +61,17 @@ float cell(sampler2D field, ivec2 at) {
   return texelFetch(field, clamp(at, ivec2(0), ivec2(${GRID - 1})), 0).r;
 }
 
-float distanceWithin(vec4 corner, vec2 part, float threshold) {
-  float value = mix(mix(corner.x, corner.y, part.x), mix(corner.z, corner.w, part.x), part.y) - threshold;
+float distanceWithin(vec4 corner, vec2 part) {
+  float value = mix(mix(corner.x, corner.y, part.x), mix(corner.z, corner.w, part.x), part.y);
   vec2 rise = vec2(mix(corner.y - corner.x, corner.w - corner.z, part.y), mix(corner.z - corner.x, corner.w - corner.y, part.x));
   return value / max(length(rise * uRegion / uView.zw), min(0.01, uRegion.x / uView.z));
 }
 
-float distanceToEdge(sampler2D field, vec2 here, float threshold) {
+float distanceToEdge(sampler2D field, vec2 here) {
   vec2 at = here * uRegion - 0.5;
   ivec2 base = ivec2(floor(at));
   vec4 corner = vec4(cell(field, base), cell(field, base + ivec2(1, 0)), cell(field, base + ivec2(0, 1)), cell(field, base + 1));
-  return distanceWithin(corner, at - floor(at), threshold);
+  return distanceWithin(corner, at - floor(at));
 }
 
 float pixelSide() {
@@ -109,7 +108,7 @@ vec3 withPixelGrid(vec3 base, vec2 here) {
 }
 
 vec3 withMask(vec3 base, vec2 here) {
-  float edge = distanceToEdge(uLogits, here, uThreshold);
+  float edge = distanceToEdge(uLogits, here);
   float inside = clamp(edge + 0.5, 0.0, 1.0);
   float line = clamp(uLine * 0.5 + 0.5 - abs(edge), 0.0, 1.0);
   float rim = clamp(uLine * 1.2 + 0.5 - abs(edge), 0.0, 1.0);
@@ -120,7 +119,7 @@ vec3 withMask(vec3 base, vec2 here) {
   vec3 filled = mix(base, uTint, (0.42 - 0.36 * uKept) * quiet);
   vec3 shaded = mix(outside * (1.0 - 0.3 * rim), filled, inside);
   if (uPreview > 0.0) {
-    float next = clamp(distanceToEdge(uNext, here, uThreshold) + 0.5, 0.0, 1.0);
+    float next = clamp(distanceToEdge(uNext, here) + 0.5, 0.0, 1.0);
     shaded = mix(shaded, ADDED, 0.45 * uPreview * next * (1.0 - inside));
     shaded = mix(shaded, REMOVED, 0.45 * uPreview * inside * (1.0 - next));
   }
@@ -149,7 +148,7 @@ vec4 topmost(vec2 here, vec3 base) {
   uint head = texelFetch(uHeads, clamp(ivec2(floor(at)) + 1, ivec2(0), ivec2(${GRID})), 0).r;
   uint end = (head >> 8) + (head & 255u);
   for (uint place = head >> 8; place < end; place += 1u) {
-    float edge = distanceWithin(texelFetch(uCorners, listed(place), 0), at - floor(at), 0.0);
+    float edge = distanceWithin(texelFetch(uCorners, listed(place), 0), at - floor(at));
     uint owner = texelFetch(uOwners, listed(place), 0).r;
     vec4 seen = objectLook(edge, texelFetch(uLooks, listed(owner), 0), base);
     if (seen.a > 0.0) return seen;
