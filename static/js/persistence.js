@@ -11,7 +11,7 @@ import { strip, watch } from './store.js';
 
 const PAUSE_MS = 400;
 const RECENT = 8;
-const [SESSION, LABELS, CURRENT] = ['sam-session', 'sam-labels', 'sam-current'];
+const [SESSION, LABELS, CURRENT, SPECKS] = ['sam-session', 'sam-labels', 'sam-current', 'sam-specks'];
 
 /**
  * @param {Store<State>} store
@@ -28,11 +28,13 @@ export async function keepWork(store, actions, archive) {
 
   const stored = await archive.all().catch(() => /** @type {Stored[]} */ ([]));
   actions.setLabels(readLabels());
+  actions.setTidies(forGood.get(SPECKS) !== 'shown');
   const mine = stored.filter((each) => each.session === session).sort((a, b) => a.key - b.key);
   showRecent(stored.filter((each) => each.session !== session), actions, archive);
   if (mine.length > 0 && !store.get().picture) await restore(mine);
 
   watch(store, ({ labels }) => labels, (labels) => forGood.set(LABELS, JSON.stringify(labels)));
+  watch(store, ({ tidies }) => tidies, (tidies) => forGood.set(SPECKS, tidies ? 'left out' : 'shown'));
   watch(store, ({ picture }) => picture?.key ?? 0, (key) => forTab.set(CURRENT, String(key)));
   watch(store, (state) => strip(state).map(({ key, timeline }) => ({ key, work: timeline.work })), () => {
     clearTimeout(waiting);
