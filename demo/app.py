@@ -9,12 +9,13 @@ from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
+from fastapi.responses import FileResponse, JSONResponse, RedirectResponse, StreamingResponse
 from starlette.exceptions import HTTPException
 
 from demo.bodies import read_upload
 from demo.codings import Coding, choose_coding
-from demo.headers import SecurityHeaders, security_headers
+from demo.headers import GRADIO_PATH, SecurityHeaders, security_headers
+from demo.hosting import DIRECT, Hosting, UnderRootPath
 from demo.page import Document, StaticPage, static_folder
 from demo.problems import (
     BadRequest,
@@ -60,7 +61,7 @@ _ENCODE_EVENTS = (
 log = logging.getLogger(__name__)
 
 
-def create_app(service: Service, *, static: Path | None = None) -> FastAPI:
+def create_app(service: Service, *, static: Path | None = None, hosting: Hosting = DIRECT) -> FastAPI:
     """The application over `service`, with the page from `static` (default: where the package keeps it)."""
     app = FastAPI(
         title="Segment anything",
@@ -68,15 +69,17 @@ def create_app(service: Service, *, static: Path | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        redirect_slashes=False,  # to whole addresses, which name the host and scheme behind a proxy
         lifespan=_lifespan(service),
     )
-    app.add_middleware(SecurityHeaders)
-    _add_problem_handlers(app)
-    _add_model_routes(app, service)
-    _add_image_routes(app, service)
-    add_prompt_routes(app, service)
+    app.add_middleware(SecurityHeaders, hosting=hosting)
+    app.add_middleware(UnderRootPath, hosting=hosting)
+    _add_problem_handlers(app, hosting)
+    _add_model_routes(app, service, hosting.root_path)
+    _add_image_routes(app, service, hosting.root_path)
+    add_prompt_routes(app, service, hosting.root_path)
     add_reference(app)
-    _add_page(app, static or static_folder())
+    _add_page(app, static or static_folder(), hosting.root_path)
     return app
 
 
@@ -93,7 +96,7 @@ def _lifespan(service: Service):
 # ---- routes ---------------------------------------------------------------------------------------
 
 
-def _add_model_routes(app: FastAPI, service: Service) -> None:
+def _add_model_routes(app: FastAPI, service: Service, prefix: str) -> None:
     @app.get("/healthz", summary="Whether the server is well, and how much waits", tags=["model"])
     async def health() -> HealthReply:
         return service.health()
@@ -104,7 +107,7 @@ def _add_model_routes(app: FastAPI, service: Service) -> None:
             model=service.model_info,
             prompt_frame=service.prompt_frame,
             mask_threshold=service.mask_threshold,
-            decoders=[_describe_decoder(decoder) for decoder in await service.decoders()],
+            decoders=[_describe_decoder(decoder, prefix) for decoder in await service.decoders()],
             limits=Limits(max_bytes=service.limits.max_bytes, max_pixels=service.limits.max_pixels),
         )
 
@@ -125,7 +128,7 @@ def _add_model_routes(app: FastAPI, service: Service) -> None:
         raise UnknownDecoder("the page and the server are of different ages; reload the page", sha256=sha256)
 
 
-def _add_image_routes(app: FastAPI, service: Service) -> None:
+def _add_image_routes(app: FastAPI, service: Service, prefix: str) -> None:
     @app.post(
         "/api/images",
         summary="Upload a picture, whose encode begins",
@@ -138,7 +141,7 @@ def _add_image_routes(app: FastAPI, service: Service) -> None:
         """The body is the picture file itself, or a form with it in the field `file`."""
         picture, is_new = await service.add(await read_upload(request, service.limits.max_bytes))
         response.status_code = 201 if is_new else 200
-        return _describe_picture(picture, service)
+        return _describe_picture(picture, service, prefix)
 
     @app.get(
         "/api/images/{image_id}/events",
@@ -169,13 +172,17 @@ def _add_image_routes(app: FastAPI, service: Service) -> None:
         return _immutable(request, body, etag=etag, media_type=SAFETENSORS, coding=coding)
 
 
-def _add_page(app: FastAPI, static: Path) -> None:
+def _add_page(app: FastAPI, static: Path, prefix: str) -> None:
     files, document = StaticPage(directory=static, check_dir=False), Document(static)
 
     @app.get("/", include_in_schema=False)
     async def page(request: Request) -> Response:
         """`?source` asks for the page's modules as they are written."""
         return files.document(document.source if "source" in request.query_params else document.path, request.scope)
+
+    @app.get(GRADIO_PATH, include_in_schema=False)
+    async def fallback_page() -> Response:
+        return RedirectResponse(prefix + GRADIO_PATH + "/")
 
     @app.get("/favicon.ico", include_in_schema=False)
     async def icon() -> Response:  # Gradio's page, among others, asks for it here without being told to
@@ -187,9 +194,9 @@ def _add_page(app: FastAPI, static: Path) -> None:
 # ---- answers --------------------------------------------------------------------------------------
 
 
-def _describe_decoder(decoder: Decoder) -> DecoderReply:
+def _describe_decoder(decoder: Decoder, prefix: str) -> DecoderReply:
     files = {
-        role: FileReply(url=f"/api/decoders/{file.sha256}", sha256=file.sha256, bytes=len(file.data))
+        role: FileReply(url=f"{prefix}/api/decoders/{file.sha256}", sha256=file.sha256, bytes=len(file.data))
         for role, file in decoder.files.items()
     }
     return DecoderReply(
@@ -200,7 +207,7 @@ def _describe_decoder(decoder: Decoder) -> DecoderReply:
     )
 
 
-def _describe_picture(picture: Picture, service: Service) -> ImageReply:
+def _describe_picture(picture: Picture, service: Service, prefix: str) -> ImageReply:
     (height, width), (resized_height, resized_width) = picture.original_hw, picture.resized_hw
     return ImageReply(
         id=picture.id,
@@ -209,9 +216,11 @@ def _describe_picture(picture: Picture, service: Service) -> ImageReply:
         resized_width=resized_width,
         resized_height=resized_height,
         model=service.model_info,
-        embedding_url=f"/api/embeddings/{picture.id}/{service.model_info.weights_hash}/fp16",
-        events_url=f"/api/images/{picture.id}/events",
-        decode_url=f"/api/images/{picture.id}/decode",
+        embedding_url=f"{prefix}/api/embeddings/{picture.id}/{service.model_info.weights_hash}/fp16",
+        events_url=f"{prefix}/api/images/{picture.id}/events",
+        decode_url=f"{prefix}/api/images/{picture.id}/decode",
+        predict_url=f"{prefix}/api/images/{picture.id}/predict",
+        everything_url=f"{prefix}/api/images/{picture.id}/everything",
     )
 
 
@@ -243,7 +252,7 @@ def _fault(error: dict) -> dict[str, str]:
     return {"where": where, "what": error["msg"].removeprefix("Value error, ")}
 
 
-def _add_problem_handlers(app: FastAPI) -> None:
+def _add_problem_handlers(app: FastAPI, hosting: Hosting) -> None:
     @app.exception_handler(Problem)
     async def refuse(request: Request, problem: Problem) -> Response:
         return _problem_response(problem)
@@ -259,7 +268,8 @@ def _add_problem_handlers(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def apologise(request: Request, error: Exception) -> Response:
         # Starlette answers these outside every middleware, so the security headers are added here.
-        return _problem_response(Unexpected("the log of the server says more"), security_headers(request.url.path))
+        headers = security_headers(hosting.route_path(request.url.path), hosting)
+        return _problem_response(Unexpected("the log of the server says more"), headers)
 
 
 def _problem_response(problem: Problem, headers: dict[str, str] | None = None) -> Response:

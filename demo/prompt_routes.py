@@ -34,11 +34,11 @@ log = logging.getLogger(__name__)
 _ASKED = refusals(UnknownPicture, BadRequest, TooManyBytes, Busy)
 
 
-def add_prompt_routes(app: FastAPI, service: Service) -> None:
-    """Put them on `app`; searches are known by name as long as they run."""
+def add_prompt_routes(app: FastAPI, service: Service, prefix: str) -> None:
+    """Put them on `app`, which is mounted under `prefix`; searches are known by name as long as they run."""
     app.include_router(_decode_routes(service))
     app.include_router(_predict_routes(service))
-    app.include_router(_everything_routes(service, {}))
+    app.include_router(_everything_routes(service, prefix, {}))
 
 
 def _decode_routes(service: Service) -> APIRouter:
@@ -71,7 +71,7 @@ def _predict_routes(service: Service) -> APIRouter:
     return router
 
 
-def _everything_routes(service: Service, stops: dict[str, threading.Event]) -> APIRouter:
+def _everything_routes(service: Service, prefix: str, stops: dict[str, threading.Event]) -> APIRouter:
     """stops: what ends each search under way, by its name."""
     router = APIRouter(route_class=route_with_bodies_of(MAX_PROMPT_BYTES), tags=["everything"])
 
@@ -100,7 +100,7 @@ def _everything_routes(service: Service, stops: dict[str, threading.Event]) -> A
             finally:
                 del stops[name]
 
-        started = {"search_url": f"/api/searches/{name}", "total": first.total}
+        started = {"search_url": f"{prefix}/api/searches/{name}", "total": first.total}
         return stream(Event("started", started), events())
 
     @router.delete("/api/searches/{name}", summary="Stop a search", status_code=204, responses=refusals(UnknownSearch))

@@ -115,9 +115,9 @@ def page_of(document: dict[str, Any]) -> str:
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{html.escape(info['title'])}: API</title>"
-        '<link rel="icon" href="/favicon.ico"><link rel="stylesheet" href="/static/reference.css">'
+        '<link rel="icon" href="../favicon.ico"><link rel="stylesheet" href="../static/reference.css">'
         f"<main><h1>{html.escape(info['title'])}: API</h1>{_prose(info.get('description', ''))}"
-        f'<p>For programs: <a href="{OPENAPI_PATH}">the OpenAPI document</a>.</p>'
+        f'<p>For programs: <a href="openapi.json">the OpenAPI document</a>.</p>'
         f"<h2>Routes</h2>{''.join(routes)}<h2>Types</h2>{''.join(schemas)}</main></html>"
     )
 

@@ -173,6 +173,8 @@ class ImageReply(BaseModel):
     embedding_url: str
     events_url: str
     decode_url: str
+    predict_url: str
+    everything_url: str
 
 
 Rle = Annotated[dict[str, Any], Field(examples=[{"size": [427, 640], "counts": "o`b0g0f<2N2N1O2N2N"}])]

@@ -8,9 +8,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
+from demo.hosting import Hosting
 from demo.pictures import PICTURE_PIXELS_ROOF, PictureLimits
 
 ENVIRONMENT_PREFIX = "SAM_DEMO_"
+SPACE_VARIABLE = "SPACE_ID"
+SPACE_DEFAULTS = {"frame_ancestors": "https://huggingface.co", "isolation_headers": False}
+"""On a Hugging Face Space, which sets the variable: it frames the page, and adds the headers that the README names."""
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 _EPILOG = f"""\
@@ -34,6 +38,9 @@ class Settings:
     cache_mb: int = 512
     max_upload_mb: int = 50
     max_megapixels: int = 60
+    root_path: str = ""
+    frame_ancestors: str = ""
+    isolation_headers: bool = True
     open: bool = True
 
     def __post_init__(self) -> None:
@@ -45,10 +52,15 @@ class Settings:
             raise ValueError(f"device is {self.device!r}; allowed are auto, cpu, cuda, cuda:<number> and mps")
         if not self.host or not self.checkpoint:
             raise ValueError(f"host is {self.host!r} and checkpoint is {self.checkpoint!r}; neither may be empty")
+        _ = self.hosting  # refuses what it cannot do
 
     @property
     def cache_bytes(self) -> int:
         return self.cache_mb * 1_000_000
+
+    @property
+    def hosting(self) -> Hosting:
+        return Hosting(self.root_path, self.frame_ancestors, self.isolation_headers)
 
     @property
     def limits(self) -> PictureLimits:
@@ -56,10 +68,10 @@ class Settings:
 
 
 def parse_settings(arguments: Sequence[str] | None = None, environment: Mapping[str, str] = os.environ) -> Settings:
-    """Flags over environment over defaults; raises ValueError, exits on --help and unknown flags."""
+    """Flags over environment over defaults, ours or a Space's; raises ValueError, exits on --help and unknown flags."""
     flags = vars(_parser().parse_args(arguments))
     given = _from_environment(environment) | {name: value for name, value in flags.items() if value is not None}
-    return Settings(**given)
+    return Settings(**(SPACE_DEFAULTS if SPACE_VARIABLE in environment else {}) | given)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -87,6 +99,13 @@ def _parser() -> argparse.ArgumentParser:
         help=f"largest picture file (default {default.max_upload_mb})",
     )
     add("--max-megapixels", type=int, metavar="MP", help=f"largest picture (default {default.max_megapixels})")
+    add("--root-path", metavar="/PREFIX", help="where a reverse proxy mounts the server (default: at its root)")
+    add("--frame-ancestors", metavar="ORIGINS", help="who may show the page in a frame (default: nobody)")
+    add(
+        "--isolation-headers",
+        action=argparse.BooleanOptionalAction,
+        help="isolate the page, for threads; off where a proxy does (default: on)",
+    )
     add("--open", action=argparse.BooleanOptionalAction, help="open the page in the browser (default: open)")
     return parser
 

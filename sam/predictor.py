@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from .config import Size
+from .layers import at_least_float32
 from .model import SAM
 from .transforms import BILINEAR, ImageFrame, image_to_tensor, masks_to_original, resize_image, resize_tensor
 
@@ -290,6 +291,7 @@ class SamPredictor:
 @torch.no_grad()
 def _encode_resized(model: SAM, image_bchw: Tensor, frame: ImageFrame) -> ImageEmbedding:
     features = model.image_encoder(model.preprocess(image_bchw.to(model.device, torch.float32)))
+    features = at_least_float32(features)
     return ImageEmbedding.of(model, features, frame)
 
 

@@ -64,7 +64,7 @@ export function createCanvasPainter(canvas) {
     if (look.display !== 'original' && logits && look.mask > 0) {
       context.globalAlpha = look.mask;
       const quiet = look.display === 'outline' ? 0 : 1;
-      drawField(logits, scene, scene.threshold, (pixels, at, edge) => shadePixel(pixels, at, edge, look, width, quiet));
+      drawField(logits, scene, 0, (pixels, at, edge) => shadePixel(pixels, at, edge, look, width, quiet));
       context.globalAlpha = 1;
     }
     for (const each of [...scene.layers].reverse()) {

@@ -4,6 +4,7 @@
 /** @import { Kept } from './export.worker.js' */
 /** @import { State } from './store.js' */
 import { createMessenger } from './messenger.js';
+import { shownField } from './specks.js';
 import { isKept, pictureFrame, workOf } from './store.js';
 import { selectedThings } from './work.js';
 
@@ -38,12 +39,12 @@ async function make(type, state) {
  * @returns {Kept}
  */
 function keptMask(state) {
-  const { picture, mask, service } = state;
+  const { picture, mask } = state;
   const frame = pictureFrame(state);
   const [thing] = selectedThings(workOf(state));
-  if (!picture || !frame || service.status !== 'ready') throw new Error('There is no mask to save.');
+  if (!picture || !frame) throw new Error('There is no mask to save.');
   if (isKept(state) && mask) {
-    return { blob: picture.blob, logits: Float32Array.from(mask.logits), frame, threshold: service.info.mask_threshold };
+    return { blob: picture.blob, logits: Float32Array.from(shownField(state, mask)), frame, threshold: 0 };
   }
   if (!thing) throw new Error('There is no mask to save.');
   return { blob: picture.blob, logits: Float32Array.from(thing.shape), frame, threshold: 0 };

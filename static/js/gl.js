@@ -10,7 +10,7 @@ import { GRID } from './protocol.js';
 
 const UNITS = { picture: 0, logits: 1, next: 2, field: 3 };
 const DISPLAYS = ['fill', 'outline', 'cutout', 'original'];
-const SHARED = ['Canvas', 'Rect', 'View', 'Region', 'Threshold', 'Picture', 'Size', 'Line', 'Ratio', 'Display'];
+const SHARED = ['Canvas', 'Rect', 'View', 'Region', 'Picture', 'Size', 'Line', 'Ratio', 'Display'];
 const OF_PICTURE = ['Logits', 'Next', 'Mask', 'Kept', 'Awake', 'Preview', 'Corner', 'Tint'];
 const OF_OBJECT = ['Field', 'Colour', 'Fill', 'Selected'];
 
@@ -30,12 +30,11 @@ export function createGlPainter(canvas) {
    * @param {Scene} scene
    * @param {readonly number[]} rect left, top, width, height in device pixels
    */
-  function draw({ at }, { view, region, look, size, ratio, threshold }, rect) {
+  function draw({ at }, { view, region, look, size, ratio }, rect) {
     gl?.uniform2f(at.Canvas, canvas.width, canvas.height);
     gl?.uniform4fv(at.Rect, rect);
     gl?.uniform4f(at.View, view.x, view.y, view.width, view.height);
     gl?.uniform2f(at.Region, region.width, region.height);
-    gl?.uniform1f(at.Threshold, threshold);
     gl?.uniform1i(at.Picture, UNITS.picture);
     gl?.uniform2f(at.Size, size.width, size.height);
     gl?.uniform1f(at.Line, look.line * ratio);

@@ -26,7 +26,6 @@ precision highp sampler2D;
 uniform vec2 uCanvas;
 uniform vec4 uView;
 uniform vec2 uRegion;
-uniform float uThreshold;
 uniform sampler2D uPicture;
 uniform vec2 uSize;
 uniform float uLine;
@@ -44,13 +43,13 @@ float cell(sampler2D field, ivec2 at) {
   return texelFetch(field, clamp(at, ivec2(0), ivec2(${GRID - 1})), 0).r;
 }
 
-float distanceToEdge(sampler2D field, vec2 here, float threshold) {
+float distanceToEdge(sampler2D field, vec2 here) {
   vec2 at = here * uRegion - 0.5;
   ivec2 base = ivec2(floor(at));
   vec2 part = at - floor(at);
   float a = cell(field, base), b = cell(field, base + ivec2(1, 0));
   float c = cell(field, base + ivec2(0, 1)), d = cell(field, base + ivec2(1, 1));
-  float value = mix(mix(a, b, part.x), mix(c, d, part.x), part.y) - threshold;
+  float value = mix(mix(a, b, part.x), mix(c, d, part.x), part.y);
   vec2 slope = vec2(mix(b - a, d - c, part.y), mix(c - a, d - b, part.x)) * uRegion / uView.zw;
   return value / max(length(slope), min(0.01, uRegion.x / uView.z));
 }
@@ -100,7 +99,7 @@ vec3 withPixelGrid(vec3 base, vec2 here) {
 }
 
 vec3 withMask(vec3 base, vec2 here) {
-  float edge = distanceToEdge(uLogits, here, uThreshold);
+  float edge = distanceToEdge(uLogits, here);
   float inside = clamp(edge + 0.5, 0.0, 1.0);
   float line = clamp(uLine * 0.5 + 0.5 - abs(edge), 0.0, 1.0);
   float rim = clamp(uLine * 1.2 + 0.5 - abs(edge), 0.0, 1.0);
@@ -111,7 +110,7 @@ vec3 withMask(vec3 base, vec2 here) {
   vec3 filled = mix(base, uTint, (0.42 - 0.36 * uKept) * quiet);
   vec3 shaded = mix(outside * (1.0 - 0.3 * rim), filled, inside);
   if (uPreview > 0.0) {
-    float next = clamp(distanceToEdge(uNext, here, uThreshold) + 0.5, 0.0, 1.0);
+    float next = clamp(distanceToEdge(uNext, here) + 0.5, 0.0, 1.0);
     shaded = mix(shaded, ADDED, 0.45 * uPreview * next * (1.0 - inside));
     shaded = mix(shaded, REMOVED, 0.45 * uPreview * inside * (1.0 - next));
   }
@@ -136,7 +135,7 @@ uniform float uSelected;
 void main() {
   vec2 here = position();
   if (any(lessThan(here, vec2(0.0))) || any(greaterThan(here, vec2(1.0)))) discard;
-  float edge = distanceToEdge(uField, here, 0.0);
+  float edge = distanceToEdge(uField, here);
   float inside = clamp(edge + 0.5, 0.0, 1.0);
   float width = uLine * (1.0 + uSelected);
   float line = uDisplay == CUTOUT ? 0.0 : clamp(width * 0.5 + 0.5 - abs(edge), 0.0, 1.0);

@@ -35,7 +35,6 @@ import { createGlPainter } from './gl.js';
  * @property {View} view
  * @property {Size} region of the low-resolution grid that the picture fills
  * @property {Frame | null} frame
- * @property {number} threshold
  * @property {Size} size of the picture
  * @property {readonly Layer[]} layers topmost first
  * @property {Look} look

@@ -10,7 +10,7 @@ import { strip, watch } from './store.js';
 
 const PAUSE_MS = 400;
 const RECENT = 8;
-const [SESSION, LABELS, CURRENT] = ['sam-session', 'sam-labels', 'sam-current'];
+const [SESSION, LABELS, CURRENT, SPECKS] = ['sam-session', 'sam-labels', 'sam-current', 'sam-specks'];
 
 /**
  * @param {Store<State>} store
@@ -26,11 +26,13 @@ export async function keepWork(store, actions, archive) {
 
   const stored = await archive.all().catch(() => /** @type {Stored[]} */ ([]));
   actions.setLabels(readLabels());
+  actions.setTidies(localStorage.getItem(SPECKS) !== 'shown');
   const mine = stored.filter((each) => each.session === session).sort((a, b) => a.key - b.key);
   showRecent(stored.filter((each) => each.session !== session), actions, archive);
   if (mine.length > 0 && !store.get().picture) await restore(mine);
 
   watch(store, ({ labels }) => labels, (labels) => localStorage.setItem(LABELS, JSON.stringify(labels)));
+  watch(store, ({ tidies }) => tidies, (tidies) => localStorage.setItem(SPECKS, tidies ? 'left out' : 'shown'));
   watch(store, ({ picture }) => picture?.key ?? 0, (key) => sessionStorage.setItem(CURRENT, String(key)));
   watch(store, (state) => strip(state).map(({ key, timeline }) => ({ key, work: timeline.work })), () => {
     clearTimeout(waiting);
