@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from functools import partial
@@ -23,6 +24,8 @@ from demo.schemas import (
     ModelInfo,
     Picture,
     Precision,
+    PredictReply,
+    PredictRequest,
     Prompts,
     Segment,
 )
@@ -104,6 +107,7 @@ class DemoService:
             queue=self._pictures.queue,
             cached_pictures=len(cached),
             cached_bytes=cached.bytes_used,
+            searches=self._everything.running,
         )
 
     # ---- pictures ---------------------------------------------------------------------------------
@@ -136,6 +140,21 @@ class DemoService:
         encoded = await self._pictures.encoded(image_id)
         return await result(self._decoding.submit(prompting.segment, self.model, encoded.embedding, prompts))
 
+    async def predict(self, image_id: str, request: PredictRequest) -> PredictReply:
+        """Masks for a batch of prompts; between two of them others have their turn."""
+        encoded = await self._pictures.encoded(image_id)
+        answers = [
+            await result(self._decoding.submit(prompting.masks, self.model, encoded.embedding, prompts, request))
+            for prompts in request.prompts
+        ]
+        return PredictReply(
+            image_id=image_id,
+            model=self.model_info,
+            size=encoded.picture.original_hw,
+            format=request.format,
+            answers=answers,
+        )
+
     async def decoders(self) -> list[Decoder]:
         """The decoders for the page, exported once per process, less those that could not be made."""
         return await self._decoders.all()
@@ -143,13 +162,14 @@ class DemoService:
     # ---- everything -------------------------------------------------------------------------------
 
     async def everything(
-        self, image_id: str, request: EverythingRequest, *, visitor: str = ""
+        self, image_id: str, request: EverythingRequest, *, visitor: str = "", stop: threading.Event | None = None
     ) -> AsyncIterator[EverythingUpdate]:
-        """All objects of a picture, as they are found; the last update has `done == total`.
+        """All objects of a picture, as they are found. The first update has found nothing yet, the last all.
 
-        To leave, close the iterator (`contextlib.aclosing`): the work stops before its next decoder batch. Busy is
-        raised when too many searches are under way, or too many of this `visitor`, any name that tells one from
-        another. Encodes and prompts have lanes of their own and go on meanwhile.
+        To leave, close the iterator (`contextlib.aclosing`), or set `stop` from elsewhere: the work ends before its
+        next decoder batch, and the last update then has `done < total`. Busy is raised when too many searches are
+        under way, or too many of this `visitor`, any name that tells one from another. Encodes and prompts have lanes
+        of their own and go on meanwhile.
         """
         encoded = await self._pictures.encoded(image_id)
         generator = self._everything.generator(request)
@@ -157,7 +177,9 @@ class DemoService:
             image = await self._pictures.pixels(image_id)
         else:  # the embedding is all that the search looks at; the picture gives its size
             image = np.broadcast_to(np.uint8(0), (*encoded.picture.original_hw, 3))
-        async with aclosing(self._everything.search(generator, image, encoded.embedding, request, visitor)) as updates:
+        async with aclosing(
+            self._everything.search(generator, image, encoded.embedding, request, visitor, stop)
+        ) as updates:
             async for update in updates:
                 yield update
 
