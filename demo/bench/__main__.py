@@ -19,6 +19,7 @@ SECTIONS = {
     "limits": "profiles per operator, arithmetic counted from the graphs, distance to the machine's peak",
     "embedding": "encoding pictures of several sizes, bytes on the wire, unpacking",
     "cold-start": "the real page from nothing to the first mask, and its second visit",
+    "studio": "hover, pan and zoom over a large picture with many objects: frames, tasks, painting",
     "hover": "a scripted pointer over the real page: masks per second, latency, long tasks",
 }
 EPILOG = """\

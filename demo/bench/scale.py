@@ -21,6 +21,8 @@ class Scale:
     pictures: int = 6
     visits: int = 3
     hover_seconds: float = 10.0
+    studio_pixels: Size = (4000, 3000)
+    studio_objects: int = 50
 
 
 FULL = Scale()
@@ -35,4 +37,6 @@ QUICK = Scale(
     pictures=1,
     visits=1,
     hover_seconds=1,
+    studio_pixels=(800, 600),
+    studio_objects=3,
 )

@@ -18,7 +18,7 @@ MISSING = ("no Chromium", "is not built")
 def results(tmp_path_factory):
     """The tables of a quick run by name, and the folder in which they lie."""
     folder = tmp_path_factory.mktemp("bench") / "results"
-    sections = ("decoder", "accuracy", "limits", "embedding", "cold-start", "hover")
+    sections = ("decoder", "accuracy", "limits", "embedding", "cold-start", "studio", "hover")
     command = [sys.executable, "-m", "demo.bench", "--quick", "--output", str(folder)]
     command += [word for section in sections for word in ("--only", section)]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -84,6 +84,14 @@ def test_the_second_visit_downloads_neither_runtime_nor_decoder(results):
 def test_masks_follow_the_pointer(results):
     (row,) = results[0]["Hover"]
     assert row["moves"] > 0 and row["masks per second"] > 0 and row["latency p50"] > 0
+
+
+def test_frames_of_the_studio_are_told_by_what_was_done(results):
+    [rows] = [rows for name, rows in results[0].items() if name.startswith("Studio")]
+    assert [row["phase"] for row in rows] == ["hover", "zoom", "pan"]
+    for row in rows:
+        assert row["frame"]["count"] == row["frames"] > 0 and row["painted"] > 0
+        assert row["task"] >= row["task, processor"] > 0
 
 
 def test_the_machine_is_told_with_the_figures(results):
