@@ -1,5 +1,5 @@
 // @ts-check
-/** The same look as gl.js on a 2D canvas, for browsers without WebGL2; coarser when zoomed, and without a pixel grid. */
+/** The same look as gl.js on a 2D canvas, for browsers without WebGL2; coarser when zoomed. */
 
 /** @import { AnyCanvas, Layer, Look, Painter, Scene } from './painter.js' */
 /** @import { Frame, Size } from './geometry.js' */
@@ -9,6 +9,10 @@ import { GRID } from './protocol.js';
 
 const MAX_MASK_SIDE = 1280;
 const SQUARE = 10;
+const ADDED = [41, 217, 140];
+const REMOVED = [255, 64, 89];
+/** CSS pixels per pixel of the picture: from here on they are squares, from the second on the grid shows. */
+const CLOSE = { squares: 9, grid: 12 };
 
 /** @typedef {OffscreenCanvasRenderingContext2D} Context */
 /** @typedef {(pixels: Uint8ClampedArray, at: number, edge: number) => void} Shade by the distance to the edge, positive inside */
@@ -23,6 +27,8 @@ export function createCanvasPainter(canvas) {
   let picture = null;
   /** @type {Float32Array | null} */
   let logits = null;
+  /** @type {Float32Array | null} */
+  let next = null;
   /** @type {Map<number, Float32Array>} */
   const fields = new Map();
   const layer = new OffscreenCanvas(1, 1);
@@ -66,11 +72,41 @@ export function createCanvasPainter(canvas) {
       const quiet = look.display === 'outline' ? 0 : 1;
       drawField(logits, scene, 0, (pixels, at, edge) => shadePixel(pixels, at, edge, look, width, quiet));
       context.globalAlpha = 1;
+      if (next && look.preview > 0) drawPreview(scene, logits, next);
     }
     for (const each of [...scene.layers].reverse()) {
       const field = fields.get(each.id);
       if (field) drawField(field, scene, 0, (pixels, at, edge) => shadeObject(pixels, at, edge, each, width, look));
     }
+  }
+
+  /**
+   * What the next click would add and take away: the one field without the other.
+   * @param {Scene} scene
+   * @param {Float32Array} now
+   * @param {Float32Array} then
+   */
+  function drawPreview(scene, now, then) {
+    for (const [field, other, colour] of /** @type {const} */ ([[then, now, ADDED], [now, then, REMOVED]])) {
+      const changed = field.map((value, at) => Math.min(value, -other[at]));
+      drawField(changed, scene, 0, (pixels, at, edge) => {
+        pixels.set(colour, at);
+        pixels[at + 3] = 255 * 0.45 * scene.look.preview * clamp(edge + 0.5, 0, 1);
+      });
+    }
+  }
+
+  /** @param {Scene} scene */
+  function drawGrid({ view, size, ratio }) {
+    const side = view.width / size.width;
+    if (side < CLOSE.grid * ratio) return;
+    context.beginPath();
+    for (const x of boundaries(view.x, view.width, side, canvas.width)) context.rect(x, 0, 1, canvas.height);
+    for (const y of boundaries(view.y, view.height, side, canvas.height)) context.rect(0, y, canvas.width, 1);
+    context.globalCompositeOperation = 'difference';
+    context.fillStyle = 'rgb(255 255 255 / 20%)';
+    context.fill();
+    context.globalCompositeOperation = 'source-over';
   }
 
   return {
@@ -82,7 +118,9 @@ export function createCanvasPainter(canvas) {
     setLogits(values) {
       logits = values;
     },
-    setNext() {},
+    setNext(values) {
+      next = values;
+    },
     setField(id, field) {
       if (field) fields.set(id, field);
       else fields.delete(id);
@@ -98,13 +136,28 @@ export function createCanvasPainter(canvas) {
       context.fillStyle = '#fff';
       context.fillRect(view.x, view.y, view.width, view.height);
       context.filter = `saturate(${0.35 + 0.65 * look.awake}) brightness(${0.55 + 0.45 * look.awake})`;
+      context.imageSmoothingEnabled = view.width / scene.size.width < CLOSE.squares * ratio;
       context.imageSmoothingQuality = 'high';
       context.drawImage(picture, view.x, view.y, view.width, view.height);
       context.filter = 'none';
       drawMasks(scene);
+      drawGrid(scene);
       context.restore();
     },
   };
+}
+
+/**
+ * Where the picture's pixels meet, as far as that is on the canvas.
+ * @param {number} start of the picture
+ * @param {number} length
+ * @param {number} side of one pixel
+ * @param {number} end of the canvas
+ */
+function boundaries(start, length, side, end) {
+  const first = Math.ceil(Math.max(0, -start) / side);
+  const last = Math.floor((Math.min(end, start + length) - start) / side);
+  return Array.from({ length: Math.max(0, last - first + 1) }, (_, index) => Math.round(start + (first + index) * side));
 }
 
 /** @param {Scene} scene @returns {Size} */
