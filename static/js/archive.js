@@ -18,21 +18,26 @@ import { NEW_TIMELINE } from './work.js';
 
 /** @typedef {ReturnType<typeof createArchive>} Archive */
 
-const [DATABASE, VERSION] = ['segment-anything', 1];
-/** Apart, because a picture is large and never changes, and its work is small and changes all the time. */
-const [PICTURES, WORKS] = ['pictures', 'works'];
+const [DATABASE, VERSION] = ['segment-anything', 2];
+/** Apart, because pictures and fields are large and never change, and the work on them is small and always changes. */
+const [PICTURES, FIELDS, WORKS] = ['pictures', 'fields', 'works'];
 
 /** @param {IDBFactory} [factory] */
 export function createArchive(factory = globalThis.indexedDB) {
   /** @type {Promise<IDBDatabase> | null} */
   let opening = null;
+  /** @type {Map<string, Map<Float32Array, string>>} the keys of the fields that are stored, by the entry's id */
+  const stored = new Map();
+  /** @type {Set<string>} pictures that are stored already */
+  const known = new Set();
 
   function open() {
     opening ??= new Promise((resolve, reject) => {
       const request = factory.open(DATABASE, VERSION);
       request.onupgradeneeded = () => {
-        request.result.createObjectStore(PICTURES);
-        request.result.createObjectStore(WORKS, { keyPath: 'id' });
+        const has = request.result.objectStoreNames;
+        for (const name of [PICTURES, FIELDS]) if (!has.contains(name)) request.result.createObjectStore(name);
+        if (!has.contains(WORKS)) request.result.createObjectStore(WORKS, { keyPath: 'id' });
       };
       request.onsuccess = () => resolve(request.result);
       request.onerror = () => reject(request.error);
@@ -41,44 +46,99 @@ export function createArchive(factory = globalThis.indexedDB) {
   }
 
   /**
+   * One transaction over everything.
    * @template T
-   * @param {string} name
    * @param {IDBTransactionMode} mode
-   * @param {(store: IDBObjectStore) => IDBRequest<T>} ask
-   * @returns {Promise<T>}
+   * @param {(pictures: IDBObjectStore, fields: IDBObjectStore, works: IDBObjectStore) => T} use
+   * @returns {Promise<T>} what `use` gave, once all of it is done
    */
-  async function within(name, mode, ask) {
-    const database = await open();
+  async function within(mode, use) {
+    const transaction = (await open()).transaction([PICTURES, FIELDS, WORKS], mode);
+    const [pictures, fields, works] = [PICTURES, FIELDS, WORKS].map((name) => transaction.objectStore(name));
     return new Promise((resolve, reject) => {
-      const request = ask(database.transaction(name, mode).objectStore(name));
-      request.onsuccess = () => resolve(request.result);
-      request.onerror = () => reject(request.error);
+      const value = use(pictures, fields, works);
+      transaction.oncomplete = () => resolve(value);
+      transaction.onabort = transaction.onerror = () => reject(transaction.error);
     });
   }
 
-  /** @type {Set<string>} pictures that are stored already */
-  const known = new Set();
-
   return {
-    /** @param {Stored} stored */
-    async save({ blob, ...entry }) {
-      if (!known.has(entry.id)) await within(PICTURES, 'readwrite', (store) => store.put(blob, entry.id));
+    /** Writes only what is not there yet. @param {Stored} entry */
+    async save({ blob, work, ...entry }) {
+      const before = stored.get(entry.id) ?? new Map();
+      /** @type {Map<Float32Array, string>} */
+      const now = new Map();
+      const light = exchanged(work, (value) => {
+        if (!(value instanceof Float32Array)) return undefined;
+        const field = now.get(value) ?? before.get(value) ?? keyOf(entry.id, newName());
+        now.set(value, field);
+        return { field };
+      });
+      const isNew = !known.has(entry.id);
       known.add(entry.id);
-      await within(WORKS, 'readwrite', (store) => store.put(entry));
+      stored.set(entry.id, now); // before it is true: the next save's transaction comes after this one's
+      await within('readwrite', (pictures, fields, works) => {
+        if (isNew) pictures.put(blob, entry.id);
+        for (const [field, key] of now) if (!before.has(field)) fields.put(field, key);
+        for (const [field, key] of before) if (!now.has(field)) fields.delete(key);
+        works.put({ ...entry, work: light });
+      }).catch((error) => {
+        known.delete(entry.id);
+        stored.delete(entry.id);
+        throw error;
+      });
     },
     /** @param {string} id */
     async remove(id) {
       known.delete(id);
-      await within(WORKS, 'readwrite', (store) => store.delete(id));
-      await within(PICTURES, 'readwrite', (store) => store.delete(id));
+      stored.delete(id);
+      await within('readwrite', (pictures, fields, works) => {
+        works.delete(id);
+        pictures.delete(id);
+        fields.delete(IDBKeyRange.bound(keyOf(id, ''), keyOf(id, '\uffff')));
+      });
     },
     /** @returns {Promise<Stored[]>} */
     async all() {
-      const entries = await within(WORKS, 'readonly', (store) => store.getAll());
-      const blobs = await Promise.all(entries.map(({ id }) => within(PICTURES, 'readonly', (store) => store.get(id))));
-      return entries.flatMap((entry, at) => (blobs[at] ? [{ ...entry, blob: blobs[at] }] : []));
+      const [entries, ids, blobs, keys, values] = (await within('readonly', (pictures, fields, works) =>
+        [works.getAll(), pictures.getAllKeys(), pictures.getAll(), fields.getAllKeys(), fields.getAll()],
+      )).map(({ result }) => /** @type {any[]} */ (result));
+      const blobOf = new Map(ids.map((id, at) => [id, blobs[at]]));
+      const fieldOf = new Map(keys.map((key, at) => [key, values[at]]));
+      return entries.flatMap((entry) => {
+        if (!blobOf.has(entry.id)) return [];
+        const work = exchanged(entry.work, (value) => fieldOf.get(value.field));
+        known.add(entry.id);
+        const own = keys.filter((key) => key.startsWith(keyOf(entry.id, '')));
+        stored.set(entry.id, new Map(own.map((key) => [fieldOf.get(key), key])));
+        return [{ ...entry, work, blob: blobOf.get(entry.id) }];
+      });
     },
   };
+}
+
+/** @param {string} id @param {string} name */
+function keyOf(id, name) {
+  return `${id}#${name}`;
+}
+
+function newName() {
+  return Math.random().toString(36).slice(2);
+}
+
+/**
+ * A copy of plain values in which some are exchanged, wherever they stand.
+ * @param {any} value
+ * @param {(value: any) => unknown} exchange undefined for what stays
+ * @returns {any}
+ */
+function exchanged(value, exchange) {
+  if (value === null || typeof value !== 'object') return value;
+  const other = exchange(value);
+  if (other !== undefined) return other;
+  if (ArrayBuffer.isView(value)) return value;
+  if (Array.isArray(value)) return value.map((each) => exchanged(each, exchange));
+  return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, exchanged(each, exchange)]));
 }
 
 /**

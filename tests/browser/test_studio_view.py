@@ -114,6 +114,31 @@ def test_each_picture_keeps_its_work(page, photographs):
     assert page.hover(130, 130).logits.any()
 
 
+def test_browser_without_webgl_shows_the_preview_and_the_pixel_grid(sam_page, photographs):
+    sam_page.open(tier="wasm", renderer="2d")
+    sam_page.open_gallery(photographs["coffee"])
+    sam_page.click(*CUP)
+    sam_page.leave_picture()
+    bare = sam_page.screenshot()
+    sam_page.page.mouse.move(*sam_page.screen(*TABLE))
+    sam_page.wait_for("a preview", lambda state: state["preview"])
+    assert (np.abs(sam_page.screenshot() - bare).max(-1) > 25).mean() > 0.01, "what the click would change has a colour"
+
+    sam_page.press("Escape")
+    sam_page.page.mouse.move(*sam_page.screen(*CUP))
+    for _ in range(8):
+        sam_page.page.mouse.wheel(0, -600)
+    sam_page.wait_for("the closest look", lambda state: round(state["scale"]) == 64)
+    sam_page.leave_picture()
+    view, shot = sam_page.view(), sam_page.screenshot()
+    row = shot[420].mean(-1)
+    meets = [round(view.x + 64 * n) for n in range(photographs["coffee"].size[0]) if 300 < view.x + 64 * n < 800]
+    assert len(meets) >= 7
+    for x in meets:
+        assert abs(row[x] - (row[x - 3] + row[x + 3]) / 2) > 4, "a line where two pixels meet"
+        assert abs(row[x + 30] - row[x + 33]) < 4, "and none within one"
+
+
 def test_work_survives_a_reload(page, photographs):
     page.click(*CUP)
     page.press("n")
@@ -126,6 +151,25 @@ def test_work_survives_a_reload(page, photographs):
     again = page.answer()
     assert again.prompts == kept.prompts
     np.testing.assert_array_equal(again.logits > 0, kept.logits > 0)
+
+
+def test_each_object_is_stored_once_and_forgotten_with_its_picture(page):
+    def stored() -> dict:
+        page.page.wait_for_timeout(1000)
+        return page.page.evaluate(_COUNT_STORED)
+
+    for place in (CUP, TABLE):
+        page.click(*place)
+        page.press("n")
+    assert stored() == {"pictures": 1, "works": 1, "fields": 4}, "each as decoded and as shown"
+    page.press("Control+z")
+    page.press("Control+z")
+    assert stored() == {"pictures": 1, "works": 1, "fields": 2}
+    page.press("Control+Shift+z")
+    page.press("Control+Shift+z")
+    assert stored()["fields"] == 4
+    page.page.locator("#strip .card-close").dispatch_event("click")
+    assert stored() == {"pictures": 0, "works": 0, "fields": 0}
 
 
 def test_several_files_at_once_open_side_by_side(sam_page, photographs):
@@ -244,6 +288,20 @@ def test_nothing_holds_up_a_large_picture_with_fifty_objects(sam_page, capsys):
     with capsys.disabled():
         print(f"\n12 megapixels, 50 objects: tasks over 50 ms: {tasks}")
     assert sum(tasks) < 400, tasks
+
+
+_COUNT_STORED = """() => new Promise((resolve) => {
+    const opening = indexedDB.open('segment-anything');
+    opening.onsuccess = () => {
+        const names = [...opening.result.objectStoreNames];
+        const transaction = opening.result.transaction(names);
+        const counts = names.map((name) => [name, transaction.objectStore(name).count()]);
+        transaction.oncomplete = () => {
+            opening.result.close();
+            resolve(Object.fromEntries(counts.map(([name, { result }]) => [name, result])));
+        };
+    };
+})"""
 
 
 def _triangle(page, x: int, y: int) -> None:
