@@ -9,7 +9,7 @@ import { createChanges } from './changes.js';
 import { saveCutOut, saveMask } from './export.js';
 import { createObjectActions } from './object-actions.js';
 import { createPictureActions } from './picture-actions.js';
-import { problemOf, tierOf } from './problems.js';
+import { problemOf, tierOf, usesServer } from './problems.js';
 import { createSketchActions } from './sketch-actions.js';
 import { createViewActions } from './view-actions.js';
 
@@ -25,7 +25,7 @@ import { createViewActions } from './view-actions.js';
 export function createActions({ store, api, decoder, survey }) {
   const changes = createChanges(store);
   const { change } = changes;
-  const pictures = createPictureActions(changes, store, api);
+  const pictures = createPictureActions(changes, store, api, renewService);
 
   async function loadService() {
     change({ service: { status: 'loading' } });
@@ -38,8 +38,49 @@ export function createActions({ store, api, decoder, survey }) {
     }
   }
 
+  /** The server runs another model: its decoder replaces ours, its encoder sees the pictures, the objects stay. */
+  async function renewService() {
+    try {
+      const info = await api.model();
+      const { service } = store.get();
+      if (service.status === 'ready' && service.info.model.weights_hash === info.model.weights_hash) return;
+      const notice = `The server now runs ${info.model.id}. Your pictures are encoded anew, your objects stay.`;
+      change({ service: { status: 'ready', info }, notice });
+      const reloading = pictures.reloadStale(info.model.weights_hash); // none of them may meet the new decoder
+      await Promise.all([reloading, survey().then(decoder.start)]);
+    } catch (error) {
+      change({ service: { status: 'failed', problem: problemOf(error) } });
+    }
+  }
+
+  /**
+   * Make up for what failed while the server was away.
+   * @param {string} weights of the model that it runs now
+   */
+  async function serverBack(weights) {
+    const { service, decoder: now } = store.get();
+    change({ server: 'here', notice: 'The server is back.' });
+    if (service.status === 'failed') await start();
+    else if (service.status === 'ready' && service.info.model.weights_hash !== weights) await renewService();
+    else {
+      if (now.status === 'failed' || usesServer(now)) await retryDecoder();
+      await pictures.reloadStale(weights);
+    }
+  }
+
+  async function retryDecoder() {
+    await decoder.start(await survey());
+    await pictures.reopenPicture();
+  }
+
   async function loadGallery() {
     change({ gallery: await api.gallery().catch(() => []) });
+  }
+
+  async function start() {
+    await Promise.all([loadService(), loadGallery()]);
+    const { service } = store.get();
+    if (service.status === 'ready') await pictures.reloadStale(service.info.model.weights_hash);
   }
 
   /** @param {(state: State) => Promise<void>} save */
@@ -59,12 +100,11 @@ export function createActions({ store, api, decoder, survey }) {
     ...createObjectActions(changes),
     ...createViewActions(changes),
 
-    start: () => Promise.all([loadService(), loadGallery()]),
-    retryService: loadService,
-    async retryDecoder() {
-      await decoder.start(await survey());
-      await pictures.reopenPicture();
-    },
+    start,
+    retryService: start,
+    retryDecoder,
+    serverBack,
+    serverLost: () => store.get().server === 'away' || change({ server: 'away' }),
     /** @param {Decoder} status */
     decoderChanged(status) {
       const moved = status.status === 'ready' && status.tier !== tierOf(store.get().decoder);

@@ -21,6 +21,7 @@ import { toBase64, toHalves } from './protocol.js';
 /**
  * @typedef {object} ImageRecord
  * @property {string} id
+ * @property {{id: string, weights_hash: string}} model that encodes it
  * @property {number} width
  * @property {number} height
  * @property {number} resized_width
@@ -37,6 +38,10 @@ import { toBase64, toHalves } from './protocol.js';
 
 /** Addresses of our own are relative to the page, which may lie under a prefix; the server's answers know theirs. */
 const GALLERY = 'static/gallery/';
+
+/** What a proxy says when there is nobody behind it. */
+const NOBODY = [502, 503, 504];
+const HEALTH_PATIENCE_MS = 10_000;
 
 /** A request that got no answer, or a refusal. */
 export class ApiError extends Error {
@@ -55,8 +60,17 @@ export class ApiError extends Error {
   }
 }
 
-/** @param {typeof globalThis.fetch} [fetcher] */
-export function createApi(fetcher = globalThis.fetch.bind(globalThis)) {
+/**
+ * @param {typeof globalThis.fetch} [fetcher]
+ * @param {() => void} [onLost] called when a request got no answer
+ */
+export function createApi(fetcher = globalThis.fetch.bind(globalThis), onLost = () => {}) {
+  /** @template T @param {Promise<T>} answer @returns {Promise<T>} the same, with `onLost` told of its failure */
+  const watched = (answer) => {
+    answer.catch((error) => error instanceof ApiError && (error.status === 0 || NOBODY.includes(error.status)) && onLost());
+    return answer;
+  };
+
   /**
    * @param {string} url
    * @param {RequestInit} [options]
@@ -67,17 +81,24 @@ export function createApi(fetcher = globalThis.fetch.bind(globalThis)) {
     return response;
   }
 
+  /** @param {string} url @param {RequestInit} [options] */
+  const ask = (url, options) => watched(request(url, options));
+
   return {
+    /** @returns {Promise<{model: ModelInfo['model']}>} rejects, quietly, while there is no server */
+    health: async () => (await request('/healthz', { cache: 'no-store', signal: AbortSignal.timeout(HEALTH_PATIENCE_MS) })).json(),
+
     /** @returns {Promise<ModelInfo>} */
-    model: async () => (await request('api/model', { cache: 'no-cache' })).json(),
+    model: async () => (await ask('api/model', { cache: 'no-cache' })).json(),
 
     /** @returns {Promise<GalleryItem[]>} */
-    gallery: async () => (await request(`${GALLERY}gallery.json`)).json(),
+    gallery: async () => (await ask(`${GALLERY}gallery.json`)).json(),
 
     /** @param {GalleryItem} item */
-    galleryPicture: async ({ file }) => (await request(GALLERY + file)).blob(),
+    galleryPicture: async ({ file }) => (await ask(GALLERY + file)).blob(),
 
-    uploadImage,
+    /** @type {typeof uploadImage} */
+    uploadImage: (blob, options) => watched(uploadImage(blob, options)),
     watchEncode,
 
     /**
@@ -85,7 +106,7 @@ export function createApi(fetcher = globalThis.fetch.bind(globalThis)) {
      * @param {{signal: AbortSignal, onShare: OnShare}} options
      */
     async embedding(urlTemplate, { signal, onShare }) {
-      return readWithShare(await request(urlTemplate, { signal }), onShare);
+      return watched(readWithShare(await ask(urlTemplate, { signal }), onShare));
     },
 
     /**
@@ -99,7 +120,7 @@ export function createApi(fetcher = globalThis.fetch.bind(globalThis)) {
         box,
         mask: feedback && toBase64(toHalves(feedback)),
       };
-      const response = await request(url, {
+      const response = await ask(url, {
         method: 'POST',
         headers: { 'Content-Type': 'application/json' },
         body: JSON.stringify(question),
@@ -228,5 +249,5 @@ function rethrowUnreachable(error) {
 }
 
 function unreachable() {
-  return new ApiError(0, 'The server does not answer', 'Check that it is still running, then try again.');
+  return new ApiError(0, 'The server does not answer', 'Check that it is still running; the page goes on by itself when it is back.');
 }

@@ -42,6 +42,7 @@ function snapshot(state, renderer, stage) {
   const { left, top } = stage.getBoundingClientRect();
   return structuredClone({
     service: state.service,
+    server: state.server,
     decoder: state.decoder,
     renderer: renderer.kind(),
     painting: renderer.isBusy(),

@@ -18,6 +18,7 @@ import { mountMarks } from './overlay.js';
 import { mountPanel } from './panel.js';
 import { keepWork } from './persistence.js';
 import { sameQuestion } from './prompts.js';
+import { watchServer } from './reconnect.js';
 import { createRenderer } from './renderer.js';
 import { useShortcuts } from './shortcuts.js';
 import { mountSketch } from './sketch-panel.js';
@@ -34,7 +35,7 @@ import { mountViewBar } from './view-bar.js';
 const TINT = [0.29, 0.45, 1];
 
 const store = createStore(INITIAL_STATE);
-const api = createApi();
+const api = createApi(undefined, () => serverSeemsGone());
 const timings = createTimings();
 const environment = readEnvironment();
 const decoder = createDecoderClient({
@@ -58,6 +59,7 @@ const renderer = createRenderer(byId('canvas', HTMLCanvasElement), {
   tint: TINT,
 });
 
+const serverSeemsGone = watchServer(store, actions, api, byId('service-problem', HTMLElement));
 mountStartScreen(store, actions);
 mountPanel(store, actions);
 mountTools(store, actions, TOOLS);

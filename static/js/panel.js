@@ -80,18 +80,10 @@ function mountProgress(store) {
  * @param {Actions} actions
  */
 function mountProblems(store, actions) {
-  const banner = byId('service-problem', HTMLElement);
   const card = byId('picture-problem', HTMLElement);
-  find(banner, 'button').addEventListener('click', actions.retryService);
   find(card, '[data-do="retry"]').addEventListener('click', () => retryPicture(store, actions));
   find(card, '[data-do="close"]').addEventListener('click', actions.closeCurrent);
 
-  watch(store, ({ service }) => service, (service) => {
-    banner.hidden = service.status !== 'failed';
-    if (service.status !== 'failed') return;
-    setText(find(banner, 'strong'), `${service.problem.title}.`);
-    setText(find(banner, 'span'), service.problem.detail);
-  });
   watch(store, ({ picture }) => picture?.phase ?? null, (phase) => {
     card.hidden = phase?.status !== 'failed';
     if (phase?.status !== 'failed') return;

@@ -6,7 +6,7 @@
 /** @import { Picture, State, Store } from './store.js' */
 /** @import { Timeline } from './work.js' */
 import { ApiError } from './api.js';
-import { loadPicture, readBitmap, readSharp } from './picture-loader.js';
+import { OtherModelError, loadPicture, readBitmap, readSharp } from './picture-loader.js';
 import { pictureFrame, strip } from './store.js';
 import { problemOf, usesServer } from './problems.js';
 import { NEW_TIMELINE } from './work.js';
@@ -25,8 +25,9 @@ const OF_THE_MOMENT = { hover: null, draft: null, mask: null, preview: null, not
  * @param {Changes} changes
  * @param {Store<State>} store
  * @param {Api} api
+ * @param {() => Promise<void>} renew called when the server turns out to run another model; takes its pictures along
  */
-export function createPictureActions({ get, change, changePicture }, store, api) {
+export function createPictureActions({ get, change, changePicture }, store, api, renew) {
   let lastKey = 0;
   /** @type {Map<number, AbortController>} */
   const loads = new Map();
@@ -64,7 +65,9 @@ export function createPictureActions({ get, change, changePicture }, store, api)
       if (signal.aborted || !frame) return;
       changePicture(key, { decodable: { key, frame, record, embedding }, phase: { status: 'ready' } });
     } catch (error) {
-      if (!signal.aborted) changePicture(key, { phase: { status: 'failed', problem: problemOf(error) } });
+      if (signal.aborted) return;
+      changePicture(key, { phase: { status: 'failed', problem: problemOf(error) } });
+      if (error instanceof OtherModelError) await renew();
     }
   }
 
@@ -133,9 +136,12 @@ export function createPictureActions({ get, change, changePicture }, store, api)
     },
     /** @param {number} key */
     pictureGone: (key) => load(key),
-    /** Send what failed again. */
-    reloadFailed() {
-      for (const { key, phase } of strip(get())) if (phase.status === 'failed') load(key);
+    /** Send again what failed, and what was encoded by other weights than these. @param {string} weights */
+    async reloadStale(weights) {
+      const stale = strip(get()).filter(({ phase, record }) =>
+        phase.status === 'failed' || (record && record.model.weights_hash !== weights));
+      for (const { key } of stale) changePicture(key, { phase: { status: 'reading' }, decodable: null });
+      for (const { key } of stale) await load(key);
     },
     /** Every pixel of the picture in hand, for a close look. */
     async sharpen() {

@@ -25,6 +25,11 @@ export class UnreadablePictureError extends Error {
   name = 'UnreadablePictureError';
 }
 
+/** The server answered for another model than the page's. */
+export class OtherModelError extends Error {
+  name = 'OtherModelError';
+}
+
 /**
  * @param {Blob} blob
  * @param {Context} context
@@ -166,13 +171,11 @@ function encodeShare(progress) {
 }
 
 /**
- * @param {ImageRecord & {model?: {weights_hash: string}}} record
+ * @param {ImageRecord} record
  * @param {ModelInfo} info
  */
 function requireSameModel({ model }, info) {
-  if (model && model.weights_hash !== info.model.weights_hash) {
-    throw new ApiError(409, 'The server now runs another model', 'Reload the page to load its decoder.');
-  }
+  if (model.weights_hash !== info.model.weights_hash) throw new OtherModelError(`The server now runs ${model.id}.`);
 }
 
 /** @param {Blob} blob */

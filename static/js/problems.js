@@ -3,7 +3,7 @@
 
 /** @import { Decoder, Problem } from './store.js' */
 import { ApiError } from './api.js';
-import { UnreadablePictureError } from './picture-loader.js';
+import { OtherModelError, UnreadablePictureError } from './picture-loader.js';
 import { ProtocolError } from './protocol.js';
 
 /**
@@ -13,6 +13,7 @@ import { ProtocolError } from './protocol.js';
 export function problemOf(error) {
   if (error instanceof ApiError) return { title: error.title, detail: error.detail };
   if (error instanceof UnreadablePictureError) return { title: 'This picture cannot be shown', detail: error.message };
+  if (error instanceof OtherModelError) return { title: 'The server runs another model', detail: error.message };
   if (error instanceof ProtocolError) return { title: 'The embedding does not fit', detail: error.message };
   return { title: 'This did not work', detail: error instanceof Error ? error.message : String(error) };
 }

@@ -60,6 +60,7 @@ import { NO_WORK, promptsOf } from './work.js';
 /**
  * @typedef {object} State
  * @property {Service} service
+ * @property {'here' | 'away'} server
  * @property {Decoder} decoder
  * @property {readonly GalleryItem[]} gallery
  * @property {Size} stage drawing area in CSS pixels
@@ -100,6 +101,7 @@ const PREVIEW_DISTANCE = 14;
 /** @type {State} */
 export const INITIAL_STATE = {
   service: { status: 'loading' },
+  server: 'here',
   decoder: { status: 'loading', tier: null, progress: null, refused: [] },
   gallery: [],
   stage: { width: 0, height: 0 },

@@ -167,7 +167,16 @@ class SamPage:
         def ready(state: dict) -> bool:
             shown = state["picture"]
             assert not (shown and shown["phase"]["status"] == "failed"), shown
-            return shown and shown["name"] == picture.name and shown["phase"]["status"] == "ready"
+            return shown and shown["name"] == picture.name and shown["phase"]["status"] == "ready" and state["view"]
+
+        self.wait_for(f"{picture.name} to be ready", ready)
+
+    def wait_until_ready_again(self, picture: Picture) -> None:
+        """As `wait_until_ready`, for a picture that may have failed before."""
+
+        def ready(state: dict) -> bool:
+            shown = state["picture"]
+            return shown and shown["name"] == picture.name and shown["phase"]["status"] == "ready" and state["view"]
 
         self.wait_for(f"{picture.name} to be ready", ready)
 

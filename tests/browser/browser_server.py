@@ -21,7 +21,7 @@ class DemoServer:
     """The demo as a person starts it; once started it keeps its port over restarts."""
 
     def __init__(self, log: Path, checkpoint: str, environment: dict[str, str]) -> None:
-        self._log, self._checkpoint = log, checkpoint
+        self._log, self.checkpoint = log, checkpoint
         own = {name: value for name, value in os.environ.items() if name not in DISCRETION}
         self._environment = own | environment
         self._process: subprocess.Popen | None = None
@@ -32,7 +32,7 @@ class DemoServer:
         return int(self.address.rstrip("/").rpartition(":")[2]) if self.address else 0
 
     def start(self) -> None:
-        options = ["--no-open", "--port", str(self.port), "--checkpoint", self._checkpoint]
+        options = ["--no-open", "--port", str(self.port), "--checkpoint", self.checkpoint]
         command = [sys.executable, "-m", "demo", *options]
         with self._log.open("w") as log:
             self._process = subprocess.Popen(
@@ -46,9 +46,10 @@ class DemoServer:
             self._process.wait(60)
 
     @contextmanager
-    def away(self) -> Iterator[None]:
-        """A time without the server; afterwards a new process answers at the same address."""
+    def away(self, checkpoint: str | None = None) -> Iterator[None]:
+        """A time without the server; then a new process answers at the same address, with other weights if told."""
         self.stop()
+        self.checkpoint = checkpoint or self.checkpoint
         try:
             yield
         finally:

@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 from browser_page import SamPage
-from browser_pictures import Picture
+from browser_pictures import Oracle, Picture
+
+from sam import load_sam
 
 pytestmark = pytest.mark.browser
 
@@ -38,34 +41,95 @@ def test_refusal_of_the_server_is_shown_in_its_words(sam_page, guard, icon):
     assert problem.get_by_role("heading").inner_text()
 
 
-def test_page_outlives_its_server(context, server, oracle, photographs, guard):
-    """While the server is away masks still follow the mouse; what needs it says so, and works when it is back."""
-    guard.expect(f"{NETWORK}.*ERR_CONNECTION_REFUSED")
-    guard.expect(f"{NETWORK}.*404")  # the new process does not know the old one's picture; the page sends it again
+def test_server_gone_is_announced_and_made_up_for_by_itself(context, server, oracle, photographs, guard):
+    """Masks still follow the mouse where they are decoded in the page; nobody has to press anything."""
+    expect_outage(guard)
     here, remote = (SamPage(context.new_page(), server.address) for _ in range(2))
     here.open(tier="wasm")
     here.open_gallery(photographs["chelsea"])
+    here.click(*CAT)
+    here.press("n")
     remote.open(tier="server")
     remote.open_gallery(photographs["chelsea"])
+    banner = here.page.locator("#service-problem")
     with server.away():
-        assert oracle.agreement(photographs["chelsea"], here.hover(*CAT)) >= CLOSE
+        assert oracle.agreement(photographs["chelsea"], here.hover(300, 100)) >= CLOSE
+        assert banner.is_hidden(), "what is decoded here does not miss the server"
         here.upload(photographs["coffee"])
-        problem = here.page.locator("#picture-problem")
-        problem.get_by_role("heading", name="The server does not answer").wait_for()
-        assert "still running" in problem.inner_text()
+        here.page.locator("#picture-problem").get_by_role("heading", name="The server does not answer").wait_for()
+        banner.get_by_text("goes on by itself").wait_for()
+        here.page.get_by_role("button", name="chelsea.jpg, 1 objects").click()
+        assert oracle.agreement(photographs["chelsea"], here.hover(*CAT)) >= CLOSE
+        here.page.get_by_role("button", name="coffee.jpg, 0 objects").click()
 
         remote.page.mouse.move(*remote.screen(*CAT))
         remote.wait_for("the decoder to fail", lambda state: state["decoder"]["status"] == "failed")
         assert "No decoder" in remote.page.locator("#tier").inner_text()
-        assert "Check that it is still running" in remote.page.locator("#status").inner_text()
+        remote.page.locator("#service-problem").get_by_text("Nothing is lost").wait_for()
 
-    problem.get_by_role("button", name="Try again").click()
-    here.wait_until_ready(photographs["coffee"])
+    here.wait_until_ready_again(photographs["coffee"])
+    assert banner.is_hidden()
     assert oracle.agreement(photographs["coffee"], here.hover(300, 180)) >= CLOSE
+    assert [picture["status"] for picture in here.state()["pictures"]] == ["ready", "ready"]
 
-    remote.page.locator("#tier").click()
-    remote.page.locator("#tiers").get_by_role("button", name="Try again").click()
     remote.wait_for("the server's decoder", lambda state: state["decoder"]["status"] == "ready")
-    remote.wait_until_ready(photographs["chelsea"])
+    remote.wait_until_ready_again(photographs["chelsea"])
     remote.press("Escape")
     assert oracle.agreement(photographs["chelsea"], remote.hover(*CAT)) >= CLOSE
+
+
+def test_page_that_was_opened_too_late_starts_by_itself(context, server, photographs, guard):
+    """The page is there from the last visit, the server is not: as when it is started after the browser's tabs."""
+    expect_outage(guard)
+    late = SamPage(context.new_page(), server.address)
+    gone = []
+    late.page.route("**/api/**", lambda route: route.abort() if gone else route.continue_())
+    late.page.route("**/healthz", lambda route: route.abort() if gone else route.continue_())
+    gone.append(True)
+    late.page.goto(server.address)
+    late.page.locator("#service-problem").get_by_text("The server does not answer").wait_for()
+    late.upload(photographs["chelsea"])
+    gone.clear()
+    late.wait_until_ready_again(photographs["chelsea"])
+    assert late.page.locator("#service-problem").is_hidden()
+
+
+@pytest.mark.parametrize("notices", ["while it is away", "when it is back"])
+def test_server_with_other_weights_gets_the_pictures_again_and_the_work_stays(
+    context, server, photographs, guard, tmp_path, notices
+):
+    """An embedding of the old model never meets the new decoder; kept objects are kept."""
+    expect_outage(guard)
+    before, other = server.checkpoint, str(tmp_path / "other.safetensors")
+    model = load_sam(before)
+    with torch.no_grad():
+        model.state_dict()["mask_decoder.iou_prediction_head.layers.0.bias"].add_(1e-3)
+    model.save(other)
+    page = SamPage(context.new_page(), server.address)
+    page.open(tier="wasm")
+    page.open_gallery(photographs["chelsea"])
+    page.click(*CAT)
+    page.press("n")
+    [kept] = page.state()["things"]
+    try:
+        with server.away(checkpoint=other):
+            if notices == "while it is away":
+                page.upload(photographs["coffee"])
+                page.page.locator("#service-problem").get_by_text("goes on by itself").wait_for()
+        if notices == "when it is back":
+            page.upload(photographs["coffee"])
+        page.wait_until_ready_again(photographs["coffee"])
+        state = page.wait_for("both", lambda state: all(each["status"] == "ready" for each in state["pictures"]))
+        assert state["service"]["info"]["model"]["weights_hash"] == model.weights_hash()
+        page.page.get_by_role("button", name="chelsea.jpg, 1 objects").click()
+        page.wait_until_ready_again(photographs["chelsea"])
+        assert page.state()["things"] == [kept]
+        assert Oracle(model).agreement(photographs["chelsea"], page.hover(300, 100)) >= CLOSE
+    finally:
+        with server.away(checkpoint=before):
+            pass
+
+
+def expect_outage(guard) -> None:
+    guard.expect(f"{NETWORK}.*ERR_(CONNECTION_REFUSED|CONNECTION_RESET|EMPTY_RESPONSE|FAILED|NETWORK_CHANGED)")
+    guard.expect(f"{NETWORK}.*404")  # the new process does not know the old one's picture; the page sends it again
