@@ -117,6 +117,11 @@ def _add_image_routes(app: FastAPI, service: Service, prefix: str) -> None:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(_stream(first, progress), media_type="text/event-stream", headers=headers)
 
+    @app.get("/api/images/{image_id}/picture")
+    async def picture(request: Request, image_id: Hash) -> Response:
+        """What a browser shows where it cannot show the file itself."""
+        return _immutable(request, await service.png_file(image_id), etag=image_id, media_type="image/png")
+
     @app.get("/api/embeddings/{image_id}/{weights_hash}/{precision}")
     async def embedding(request: Request, image_id: Hash, weights_hash: Hash, precision: Precision) -> Response:
         wanted = _coding(request, ("zstd",))
@@ -177,6 +182,7 @@ def _describe_picture(picture: Picture, service: Service, prefix: str) -> ImageR
         embedding_url=f"{prefix}/api/embeddings/{picture.id}/{service.model_info.weights_hash}/fp16",
         events_url=f"{prefix}/api/images/{picture.id}/events",
         decode_url=f"{prefix}/api/images/{picture.id}/decode",
+        picture_url=f"{prefix}/api/images/{picture.id}/picture",
     )
 
 

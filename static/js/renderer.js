@@ -17,7 +17,7 @@ const EASE_MS = 90;
 const LINE = 1.5;
 const CORNER = 10;
 /** The parts of the state that a frame shows; a mouse that moves changes none of them. */
-const DRAWN = /** @type {const} */ (['picture', 'mask', 'preview', 'stage', 'service', 'display', 'opacity', 'tidies']);
+const DRAWN = /** @type {const} */ (['picture', 'mask', 'preview', 'stage', 'service', 'display', 'before', 'opacity', 'tidies']);
 const WHOLE_GRID = { width: GRID, height: GRID };
 
 /**
@@ -123,7 +123,7 @@ export function createRenderer(canvas, { force2d, still, tint }) {
       frame,
       size: (current.picture && pictureSize(current.picture)) ?? WHOLE_GRID,
       layers: layersOf(current, shares.kept),
-      look: { ...shares, line: LINE, corner: current.picture?.lens ? 0 : CORNER, tint, display: current.display },
+      look: { ...shares, line: LINE, corner: current.picture?.lens ? 0 : CORNER, tint, display: displayOf(current) },
       ratio,
     };
   }
@@ -139,6 +139,11 @@ export function createRenderer(canvas, { force2d, still, tint }) {
       if (changed) schedule();
     },
   };
+}
+
+/** @param {State} state */
+function displayOf({ before, display }) {
+  return before ? 'original' : display;
 }
 
 /** @param {State} state */
@@ -159,7 +164,7 @@ function targets(state) {
  */
 function layersOf(state, kept) {
   const { things, editing, selected } = workOf(state);
-  if (state.display === 'original' || state.picture?.phase.status === 'reading') return [];
+  if (displayOf(state) === 'original' || state.picture?.phase.status === 'reading') return [];
   const shown = things.filter(({ id, visible }) => visible && id !== editing);
   return shown.map(({ id, shape, colour }) => {
     return {
