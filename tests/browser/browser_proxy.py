@@ -1,4 +1,4 @@
-"""A reverse proxy on a loopback port, as hosts put one before the server; and a page of somebody else with a frame."""
+"""A reverse proxy on a loopback port, as hosts put one before the server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "upgrade", "host"}
@@ -46,19 +46,6 @@ def reverse_proxy(upstream: str, prefix: str = "", *, strips: bool = False, adds
         return reply
 
     return Starlette(routes=[Route("/{path:path}", forward, methods=_METHODS)])
-
-
-def framing_page(address: str, *, allow: str = "", headers: Mapping[str, str] | None = None):
-    """An app whose only page shows `address` in a frame."""
-    html = f'<!doctype html><title>Frame</title><iframe src="{address}" allow="{allow}" width=1200 height=760></iframe>'
-
-    async def page(request: Request) -> Response:
-        return HTMLResponse(html, headers=headers)
-
-    async def icon(request: Request) -> Response:
-        return Response(status_code=204)
-
-    return Starlette(routes=[Route("/", page), Route("/favicon.ico", icon)])
 
 
 @contextmanager
