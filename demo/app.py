@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from demo.bodies import read_body, read_upload
 from demo.codings import Coding, choose_coding
 from demo.headers import SecurityHeaders, security_headers
-from demo.page import StaticPage, static_folder
+from demo.page import Document, StaticPage, static_folder
 from demo.problems import BadRequest, HttpProblem, Problem, Unexpected, UnknownDecoder
 from demo.schemas import (
     MAX_PROMPT_BYTES,
@@ -124,17 +124,18 @@ def _add_image_routes(app: FastAPI, service: Service) -> None:
 
 
 def _add_page(app: FastAPI, static: Path) -> None:
+    files, document = StaticPage(directory=static, check_dir=False), Document(static)
+
     @app.get("/", include_in_schema=False)
-    async def page() -> Response:
-        if not (static / "index.html").is_file():
-            raise HTTPException(404, "The page is not installed")
-        return FileResponse(static / "index.html", headers={"Cache-Control": "no-cache"})
+    async def page(request: Request) -> Response:
+        """`?source` asks for the page's modules as they are written."""
+        return files.document(document.source if "source" in request.query_params else document.path, request.scope)
 
     @app.get("/favicon.ico", include_in_schema=False)
     async def icon() -> Response:  # Gradio's page, among others, asks for it here without being told to
         return FileResponse(static / "icon.svg", headers={"Cache-Control": "no-cache"})
 
-    app.mount("/static", StaticPage(directory=static, check_dir=False))
+    app.mount("/static", files)
 
 
 # ---- answers --------------------------------------------------------------------------------------

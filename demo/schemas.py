@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -17,10 +17,12 @@ Precision = Literal["fp16", "fp32"]
 EMBEDDING_PRECISIONS: tuple[Precision, ...] = ("fp16", "fp32")
 MAX_PROMPT_BYTES = 256 * 1024
 MAX_POINTS = 256
+MAX_POINTS_PER_SIDE = 64
 MASK_SHAPE = (1, 256, 256)
 MULTIPART_OVERHEAD_BYTES = 64 * 1024
 
 Coordinate = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -70,6 +72,20 @@ class Prompts(BaseModel):
     def ambiguous(self) -> bool:
         """A single click may mean a part, an object or a group: the best of three masks answers it."""
         return len(self.points) == 1 and self.box is None
+
+
+class EverythingRequest(BaseModel):
+    """How much to find. `preset` is the beginning; what is given besides it takes its place."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    CHANGES: ClassVar = ("points_per_side", "pred_iou_thresh", "stability_score_thresh")
+
+    preset: Literal["few", "balanced", "fine"] = "balanced"
+    points_per_side: Annotated[int | None, Field(ge=1, le=MAX_POINTS_PER_SIDE)] = None
+    pred_iou_thresh: Share | None = None
+    stability_score_thresh: Share | None = None
+    least_share: Share = 0.0005
+    most_iou: Share = 0.9
 
 
 class ModelInfo(BaseModel):
@@ -178,6 +194,42 @@ class Segment:
     iou: float
 
 
+@dataclass(frozen=True)
+class FoundObject:
+    """One object of everything mode; box (x0, y0, x1, y1) and point (x, y) in pixels of the upright original.
+
+    mask: COCO's compressed run lengths, {"size": [height, width], "counts": text}. score: the IoU that the model
+    predicts. stability: from 0 to 1, how little the mask hangs on its threshold. area: pixels. point: what found it.
+    """
+
+    id: int
+    mask: dict[str, Any] = field(repr=False)
+    score: float
+    stability: float
+    area: int
+    box: tuple[int, int, int, int]
+    point: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class EverythingUpdate:
+    """What one batch of points changed: objects found, numbers of objects that a better one replaced.
+
+    parents: for every object shown that is part of another, the smallest that contains it. `done` of `total` points
+    are asked; eta_s: seconds until the last.
+    """
+
+    added: list[FoundObject]
+    retracted: list[int]
+    parents: dict[int, int]
+    done: int
+    total: int
+    eta_s: float | None = None
+
+    def with_eta(self, seconds: float) -> EverythingUpdate:
+        return replace(self, eta_s=round(seconds, 2))
+
+
 class Service(Protocol):
     """What the routes and the fallback UI need. Every method that can refuse raises a `Problem`."""
 
@@ -207,3 +259,7 @@ class Service(Protocol):
     async def decode_file(self, image_id: str, prompts: Prompts) -> bytes: ...
 
     async def segment(self, image_id: str, prompts: Prompts) -> Segment: ...
+
+    def everything(
+        self, image_id: str, request: EverythingRequest, *, visitor: str = ""
+    ) -> AsyncIterator[EverythingUpdate]: ...

@@ -82,6 +82,7 @@ new ResizeObserver(([{ contentRect: { width, height } }]) => actions.resizeStage
 lookClosely(store, actions);
 timeOpening(store, timings);
 exposeDebug(store, { renderer, stage, timings });
+timings.note('interactive', performance.now());
 actions.start();
 keepWork(store, actions, createArchive());
 

@@ -380,7 +380,7 @@ def test_a_decoder_with_another_hash_is_404(browser):
 
 
 def test_a_decoder_that_cannot_be_exported_is_left_out(service, monkeypatch):
-    monkeypatch.setattr("demo.service.export_hover_pair", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr("demo.service.decoders.export_hover_pair", lambda *a, **k: 1 / 0)
     assert Browser(create_app(service)).get("/api/model").json()["decoders"] == []
 
 
@@ -586,7 +586,7 @@ def test_a_visitor_who_leaves_does_not_take_the_encode_along(service):
 
 
 def test_a_full_queue_says_when_to_come_back(model, monkeypatch):
-    monkeypatch.setattr("demo.service._WAITING_BYTES", 16_000_000)
+    monkeypatch.setattr("demo.service.pictures.WAITING_BYTES", 16_000_000)
     service = DemoService(model, limits=PictureLimits())
     gate, inner = threading.Event(), service.encode
     service.encode = lambda pixels: (gate.wait(10), inner(pixels))[1]
