@@ -10,17 +10,17 @@ export const GROUPS = [
   {
     name: 'Pictures',
     choices: [
-      choice('cutouts', 'Cut-outs', 'PNG, transparent around', 'cut'),
+      choice('cutouts', 'Cut-outs', 'PNG each, transparent around', 'cut'),
       choice('masks', 'Masks', 'PNG each, black and white'),
-      choice('indexed', 'Mask with palette', 'PNG, a number each'),
+      choice('indexed', 'Indexed mask', 'One PNG, a number for each object, in their colours'),
     ],
   },
   {
     name: 'Annotations',
     choices: [
-      choice('coco', 'COCO', 'exact run lengths', 'classes'),
-      choice('coco-polygons', 'COCO polygons', 'with holes', 'outline', 'classes'),
-      choice('yolo', 'YOLO', 'segments and data.yaml', 'outline', 'classes'),
+      choice('coco', 'COCO', 'JSON, exact run lengths', 'classes'),
+      choice('coco-polygons', 'COCO polygons', 'JSON, polygons with holes', 'outline', 'classes'),
+      choice('yolo', 'YOLO', 'Segments, with data.yaml', 'outline', 'classes'),
       choice('labelme', 'LabelMe', 'JSON beside the picture', 'outline'),
       choice('cvat', 'CVAT', 'XML, exact', 'classes'),
       choice('voc', 'Pascal VOC', 'boxes and segments', 'classes'),
@@ -36,7 +36,7 @@ export const GROUPS = [
   },
   {
     name: 'To go on later',
-    choices: [choice('session', 'Session', 'zip with the pictures; drop it here again')],
+    choices: [choice('session', 'Session', 'A zip with the pictures and everything made of them; drop it on the page to go on')],
   },
 ];
 
