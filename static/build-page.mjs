@@ -65,14 +65,14 @@ async function workers() {
  * @param {string} html
  */
 function builtDocument(html) {
-  const address = `/static/vendor/${folder}`;
+  const address = `static/vendor/${folder}`;
   const preloads = staticImports().map((name) => `\n  <link rel="modulepreload" href="${address}/${name}">`).join('');
-  const main = `<link rel="modulepreload" href="/static/${MAIN}">`;
+  const main = `<link rel="modulepreload" href="static/${MAIN}">`;
   if (!html.includes(main)) throw new Error(`index.html has no ${main}`);
   return html
     .replace(main, main + preloads)
-    .replaceAll(`/static/${MAIN}`, `${address}/${path.basename(MAIN)}`)
-    .replaceAll(`/static/${STYLES}`, `${address}/${STYLES}`);
+    .replaceAll(`static/${MAIN}`, `${address}/${path.basename(MAIN)}`)
+    .replaceAll(`static/${STYLES}`, `${address}/${STYLES}`);
 }
 
 /** The chunks that main.js cannot start without. */

@@ -11,16 +11,18 @@ from contextlib import contextmanager
 import numpy as np
 
 from demo.lanes import Lane, result
-from demo.problems import Busy
+from demo.problems import BadRequest, Busy
 from demo.schemas import EverythingRequest, EverythingUpdate, FoundObject
 from sam import SAM
-from sam.automatic import Record, SamAutomaticMaskGenerator, Update, by_area, tree, without_duplicates
+from sam.automatic import Record, SamAutomaticMaskGenerator, Settings, Update, by_area, tree, without_duplicates
+from sam.automatic.grids import crops, point_grids
 from sam.masks import compress_counts
 from sam.predictor import ImageEmbedding
 
 RUNS = 16  # searches under way; each more makes all others slower
 RUNS_PER_VISITOR = 4
 RETRY_AFTER_S = 10
+POINTS_PER_UPDATE = 16
 
 
 class Everything:
@@ -32,10 +34,19 @@ class Everything:
         self._lock = threading.Lock()
         self._running: Counter[str] = Counter()
 
+    @property
+    def running(self) -> int:
+        """Searches under way."""
+        return self._running.total()
+
     def generator(self, request: EverythingRequest) -> SamAutomaticMaskGenerator:
-        """What answers `request`."""
+        """What answers `request`; raises BadRequest where its parts do not fit."""
         changes = request.model_dump(include=set(request.CHANGES), exclude_none=True)
-        return SamAutomaticMaskGenerator.preset(self.model, request.preset, output_mode="uncompressed_rle", **changes)
+        how = {"points_per_batch": POINTS_PER_UPDATE, "output_mode": "uncompressed_rle"}
+        try:
+            return SamAutomaticMaskGenerator.preset(self.model, request.preset, **how, **changes)
+        except ValueError as error:
+            raise BadRequest(str(error)) from None
 
     async def search(
         self,
@@ -44,16 +55,18 @@ class Everything:
         embedding: ImageEmbedding,
         request: EverythingRequest,
         visitor: str,
+        stop: threading.Event | None = None,
     ) -> AsyncIterator[EverythingUpdate]:
-        """Updates until all points are asked. Whoever leaves stops the work before its next decoder batch.
+        """Updates until all points are asked. Who leaves, or sets `stop`, ends the work before its next decoder batch.
 
         Raises Busy when too many searches are under way, or too many of this visitor's.
         """
         with self._place(visitor):
-            left = threading.Event()
+            left = stop or threading.Event()
             updates = generator.generate_iter(image, embedding=embedding, cancelled=left.is_set)
             answer, started_at = Answer(request, image.shape[:2]), time.monotonic()
             try:
+                yield EverythingUpdate([], [], {}, 0, points_to_ask(generator.settings, image.shape[:2]))
                 while (update := await result(self._lane.submit(_next, answer, updates))) is not None:
                     elapsed_s = time.monotonic() - started_at
                     yield update.with_eta(elapsed_s * (update.total - update.done) / update.done)
@@ -78,6 +91,12 @@ class Everything:
             with self._lock:
                 self._running[visitor] -= 1
                 self._running += Counter()  # forget visitors that have none
+
+
+def points_to_ask(settings: Settings, image_hw: tuple[int, int]) -> int:
+    """How many points the grids of all crops have."""
+    grids = point_grids(settings)
+    return sum(len(grids[crop.layer]) for crop in crops(image_hw, settings))
 
 
 class Answer:

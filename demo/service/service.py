@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from functools import partial
@@ -15,6 +16,7 @@ from demo.pictures import DEFAULT_LIMITS, PictureLimits
 from demo.problems import OtherWeights
 from demo.schemas import (
     Decoder,
+    EncoderReply,
     Event,
     EverythingRequest,
     EverythingUpdate,
@@ -22,6 +24,8 @@ from demo.schemas import (
     ModelInfo,
     Picture,
     Precision,
+    PredictReply,
+    PredictRequest,
     Prompts,
     Segment,
 )
@@ -31,15 +35,27 @@ from demo.service.everything import Everything
 from demo.service.pictures import Encode, Pictures
 from demo.settings import Settings
 from demo.wire import pack_masks
-from sam import SAM, load_sam, predictor
+from sam import SAM, encoders, load_sam, predictor
+from sam.obtaining import missing_checkpoint, obtain
 
 _WAITING_DECODES = 64
 
 
 def load_service(settings: Settings) -> DemoService:
-    """The service for `settings`; raises ValueError or OSError for a checkpoint or device that cannot be had."""
-    model = load_sam(settings.checkpoint, device=_device(settings.device))
-    return DemoService(model, cache_bytes=settings.cache_bytes, limits=settings.limits)
+    """The service for `settings`, after asking where a checkpoint is to be downloaded first.
+
+    Raises ValueError or OSError for a checkpoint, device or way to encode that cannot be had.
+    """
+    device = _device(settings.device)
+    if (published := missing_checkpoint(settings.checkpoint)) is not None:
+        obtain(published, agreed=settings.download)
+    preprocessing = None if settings.preprocessing == "auto" else settings.preprocessing
+    model = load_sam(settings.checkpoint, device=device, preprocessing=preprocessing)
+    choice = encoders.choose(model, settings.encoder, tell=partial(print, flush=True))
+    print(f"Encoding {model.config.model_id} with {choice}", flush=True)
+    encode = partial(predictor.encode, model, image_encoder=choice.encoder)
+    encoder = EncoderReply(way=choice.way, seconds=choice.seconds)
+    return DemoService(model, cache_bytes=settings.cache_bytes, limits=settings.limits, encode=encode, encoder=encoder)
 
 
 class DemoService:
@@ -52,15 +68,21 @@ class DemoService:
         cache_bytes: int = 512_000_000,
         limits: PictureLimits = DEFAULT_LIMITS,
         encode: Encode | None = None,
+        encoder: EncoderReply | None = None,
     ) -> None:
-        self.model = model
+        self.model, self.encoder = model, encoder or EncoderReply(way=encoders.TORCH)
         self.limits = limits
         self.encode = encode or partial(predictor.encode, model)
         self.model_info = ModelInfo(id=model.config.model_id, weights_hash=model.weights_hash())
         self.prompt_frame = model.config.image_size
         self.mask_threshold = float(model.mask_threshold)
         self._pictures = Pictures(
-            model, self.model_info, lambda pixels: self.encode(pixels), cache_bytes=cache_bytes, limits=limits
+            model,
+            self.model_info,
+            lambda pixels: self.encode(pixels),
+            cache_bytes=cache_bytes,
+            limits=limits,
+            first_s=self.encoder.seconds.get(self.encoder.way),
         )
         self._decoders = Decoders(model)
         self._decoding = Lane("decode prompts", capacity=_WAITING_DECODES, retry_after_s=1)
@@ -81,9 +103,11 @@ class DemoService:
         cached = self._pictures.cached
         return HealthReply(
             model=self.model_info,
+            encoder=self.encoder,
             queue=self._pictures.queue,
             cached_pictures=len(cached),
             cached_bytes=cached.bytes_used,
+            searches=self._everything.running,
         )
 
     # ---- pictures ---------------------------------------------------------------------------------
@@ -116,6 +140,21 @@ class DemoService:
         encoded = await self._pictures.encoded(image_id)
         return await result(self._decoding.submit(prompting.segment, self.model, encoded.embedding, prompts))
 
+    async def predict(self, image_id: str, request: PredictRequest) -> PredictReply:
+        """Masks for a batch of prompts; between two of them others have their turn."""
+        encoded = await self._pictures.encoded(image_id)
+        answers = [
+            await result(self._decoding.submit(prompting.masks, self.model, encoded.embedding, prompts, request))
+            for prompts in request.prompts
+        ]
+        return PredictReply(
+            image_id=image_id,
+            model=self.model_info,
+            size=encoded.picture.original_hw,
+            format=request.format,
+            answers=answers,
+        )
+
     async def decoders(self) -> list[Decoder]:
         """The decoders for the page, exported once per process, less those that could not be made."""
         return await self._decoders.all()
@@ -123,13 +162,14 @@ class DemoService:
     # ---- everything -------------------------------------------------------------------------------
 
     async def everything(
-        self, image_id: str, request: EverythingRequest, *, visitor: str = ""
+        self, image_id: str, request: EverythingRequest, *, visitor: str = "", stop: threading.Event | None = None
     ) -> AsyncIterator[EverythingUpdate]:
-        """All objects of a picture, as they are found; the last update has `done == total`.
+        """All objects of a picture, as they are found. The first update has found nothing yet, the last all.
 
-        To leave, close the iterator (`contextlib.aclosing`): the work stops before its next decoder batch. Busy is
-        raised when too many searches are under way, or too many of this `visitor`, any name that tells one from
-        another. Encodes and prompts have lanes of their own and go on meanwhile.
+        To leave, close the iterator (`contextlib.aclosing`), or set `stop` from elsewhere: the work ends before its
+        next decoder batch, and the last update then has `done < total`. Busy is raised when too many searches are
+        under way, or too many of this `visitor`, any name that tells one from another. Encodes and prompts have lanes
+        of their own and go on meanwhile.
         """
         encoded = await self._pictures.encoded(image_id)
         generator = self._everything.generator(request)
@@ -137,7 +177,9 @@ class DemoService:
             image = await self._pictures.pixels(image_id)
         else:  # the embedding is all that the search looks at; the picture gives its size
             image = np.broadcast_to(np.uint8(0), (*encoded.picture.original_hw, 3))
-        async with aclosing(self._everything.search(generator, image, encoded.embedding, request, visitor)) as updates:
+        async with aclosing(
+            self._everything.search(generator, image, encoded.embedding, request, visitor, stop)
+        ) as updates:
             async for update in updates:
                 yield update
 

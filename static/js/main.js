@@ -102,6 +102,7 @@ async function openBackend(tier, onShare) {
     tier,
     threads: threadsFor(tier, found),
     suspending: found.suspending,
+    root: document.baseURI,
     decoder: chooseDecoder(tier, service.info.decoders),
     onShare,
     onTimings: (parts) => Object.entries(parts).forEach(([name, milliseconds]) => timings.note(name, milliseconds)),

@@ -6,6 +6,7 @@
 /** @import { Mask, Thing, Work } from './work.js' */
 import { NO_FINISH, changesNothing, combine, extentOf, finished } from './fields.js';
 import { GRID } from './protocol.js';
+import { anchorsOf, finishFor, sourceOf } from './specks.js';
 import { pictureFrame, strip } from './store.js';
 import { advance, moved, nextColour, nextId, selectedThings, withChange, withThing, without } from './work.js';
 import { paintedStep } from './sketch-actions.js';
@@ -20,15 +21,21 @@ export function createObjectActions({ get, change, changePicture, work, step, am
     return frame ? extentOf(frame) : { columns: GRID, rows: GRID };
   }
 
+  /** @param {readonly import('./work.js').Step[]} steps @returns {readonly number[]} */
+  function anchors(steps) {
+    const frame = pictureFrame(get());
+    const prompts = steps.at(-1)?.prompts;
+    return frame && prompts ? anchorsOf(prompts, frame) : [];
+  }
+
   /** The sketch becomes an object, or takes the place of the one that it edits. */
   function keep() {
-    const { service, nextLabel } = get();
+    const { nextLabel } = get();
     const now = work();
     const last = now.sketch.at(-1);
     if (!last?.answer) return null;
-    const threshold = service.status === 'ready' ? service.info.mask_threshold : 0;
-    const source = trimmed(last.answer.logits, threshold, extent());
-    const finish = now.things.find(({ id }) => id === now.editing)?.finish ?? NO_FINISH;
+    const source = trimmed(sourceOf(get(), last.answer), extent());
+    const finish = now.things.find(({ id }) => id === now.editing)?.finish ?? finishFor(get(), last.answer);
     const id = nextId(now);
     const next = withThing(now, {
       id,
@@ -36,7 +43,7 @@ export function createObjectActions({ get, change, changePicture, work, step, am
       colour: labelColour(nextLabel) ?? nextColour(now),
       source,
       finish,
-      shape: shapeOf(source, finish, extent()),
+      shape: shapeOf(source, finish, extent(), anchors(now.sketch)),
       iou: last.painted ? null : last.answer.iou,
       steps: now.sketch,
     });
@@ -158,28 +165,27 @@ export function createObjectActions({ get, change, changePicture, work, step, am
       const thing = work().things.find((each) => each.id === id);
       if (!thing || thing.locked) return;
       const finish = { ...thing.finish, ...part };
-      const next = withChange(work(), id, { finish, shape: shapeOf(thing.source, finish, extent()) });
+      const next = withChange(work(), id, { finish, shape: shapeOf(thing.source, finish, extent(), anchors(thing.steps)) });
       if (goesOn) amend(next);
       else step(next);
     },
   };
 }
 
-/** @param {Float32Array<ArrayBuffer>} source @param {Finish} finish @param {Extent} extent */
-function shapeOf(source, finish, extent) {
-  return changesNothing(finish) ? source : finished(source, finish, extent);
+/** @param {Float32Array<ArrayBuffer>} source @param {Finish} finish @param {Extent} extent @param {readonly number[]} anchors */
+function shapeOf(source, finish, extent, anchors) {
+  return changesNothing(finish) ? source : finished(source, finish, extent, anchors);
 }
 
 /**
- * A field whose edge is at zero, without what lies beyond the picture.
- * @param {Float32Array} logits
- * @param {number} threshold
+ * A field without what lies beyond the picture.
+ * @param {Float32Array} field
  * @param {Extent} extent
  */
-function trimmed(logits, threshold, { columns, rows }) {
-  return Float32Array.from(logits, (value, at) => {
+function trimmed(field, { columns, rows }) {
+  return Float32Array.from(field, (value, at) => {
     const beyond = at % GRID > columns || Math.floor(at / GRID) > rows;
-    return beyond ? Math.min(value - threshold, -1) : value - threshold;
+    return beyond ? Math.min(value, -1) : value;
   });
 }
 

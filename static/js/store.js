@@ -69,6 +69,7 @@ import { NO_WORK, promptsOf } from './work.js';
  * @property {Label} label what a plain click adds
  * @property {number | null} level the candidate that answers single clicks; null for the best
  * @property {boolean} refines whether a click feeds the mask before it back
+ * @property {boolean} tidies whether specks are left out of what the model made
  * @property {number} brush diameter in CSS pixels
  * @property {Point | null} hover position under the pointer, in the picture
  * @property {'mouse' | 'keys'} pointer what moved the hover last
@@ -109,6 +110,7 @@ export const INITIAL_STATE = {
   label: 1,
   level: null,
   refines: true,
+  tidies: true,
   brush: 32,
   hover: null,
   pointer: 'mouse',

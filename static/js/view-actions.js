@@ -41,6 +41,9 @@ export function createViewActions({ get, change, changePicture }) {
     chooseTool: (tool) => change({ tool, draft: null }),
     /** @param {boolean} refines */
     setRefines: (refines) => change({ refines }),
+    forgetLevel: () => change({ level: null }),
+    /** @param {boolean} tidies */
+    setTidies: (tidies) => change({ tidies }),
     /** @param {number} brush diameter in CSS pixels */
     setBrush: (brush) => change({ brush: clamp(Math.round(brush), BRUSHES.least, BRUSHES.most) }),
     /** @param {Display} display */

@@ -63,7 +63,7 @@ def test_the_build_is_served_packed_and_for_ever_under_an_address_of_its_own(ser
     assert document.headers["cache-control"] == REVALIDATE
     known = {"If-None-Match": document.headers["etag"], "Accept-Encoding": "gzip"}
     assert browser.get("/", headers=known).status_code == 304
-    addresses = re.findall(r'(?:href|src)="(/static/vendor/page-[0-9a-f]{16}/.*?)"', document.text)
+    addresses = re.findall(r'(?:href|src)="(static/vendor/page-[0-9a-f]{16}/.*?)"', document.text)
     assert {address.rpartition("/")[2] for address in addresses} >= {"main.js", "styles.css"}
     for address in addresses:
         answer = browser.get(address, headers={"Accept-Encoding": "gzip"})
@@ -90,7 +90,7 @@ def test_an_edited_source_is_served_at_once_and_said(service, page, name, caplog
     assert "/vendor/" in scripts(browser.get("/").text)[0]
     (page / name).write_text((page / name).read_text() + "\n")
     for _ in range(2):
-        assert scripts(browser.get("/").text) == ["/static/js/main.js"]
+        assert scripts(browser.get("/").text) == ["static/js/main.js"]
     assert [record.getMessage() for record in caplog.records if name in record.getMessage()] == [
         f"static/{name} changed since the page was built; serving the sources until: npm run page"
     ]
@@ -100,22 +100,22 @@ def test_a_source_that_was_put_back_has_its_build_again(service, page):
     browser, module = Browser(create_app(service, static=page)), page / "js" / "store.js"
     before = module.read_text()
     module.write_text("// another branch\n")
-    assert scripts(browser.get("/").text) == ["/static/js/main.js"]
+    assert scripts(browser.get("/").text) == ["static/js/main.js"]
     module.write_text(before)
     assert "/vendor/" in scripts(browser.get("/").text)[0]
     module.unlink()
-    assert scripts(browser.get("/").text) == ["/static/js/main.js"]
+    assert scripts(browser.get("/").text) == ["static/js/main.js"]
 
 
 def test_whoever_wants_to_read_the_page_asks_for_its_source(service, built):
     browser = Browser(create_app(service, static=built))
-    assert scripts(browser.get("/?source").text) == ["/static/js/main.js"]
-    assert scripts(browser.get("/?tier=wasm").text) != ["/static/js/main.js"]
+    assert scripts(browser.get("/?source").text) == ["static/js/main.js"]
+    assert scripts(browser.get("/?tier=wasm").text) != ["static/js/main.js"]
 
 
 def test_a_checkout_without_a_build_serves_its_sources(service, page):
     (page / "vendor" / "page.json").unlink()
-    assert scripts(Browser(create_app(service, static=page)).get("/").text) == ["/static/js/main.js"]
+    assert scripts(Browser(create_app(service, static=page)).get("/").text) == ["static/js/main.js"]
 
 
 def test_a_new_build_replaces_the_old_one(page):

@@ -5,6 +5,7 @@
 /** @import { Frame } from '../geometry.js' */
 /** @import { Picture, State } from '../store.js' */
 /** @import { Thing } from '../work.js' */
+import { shownField } from '../specks.js';
 import { isKept, pictureFrame, strip, workOf } from '../store.js';
 import { selectedThings } from '../work.js';
 
@@ -39,12 +40,11 @@ export function luggageOf(state, { pictures, objects }) {
  * @returns {Parcel[]}
  */
 export function maskInHand(state) {
-  const { picture, mask, service } = state;
+  const { picture, mask } = state;
   const [thing] = selectedThings(workOf(state));
-  if (!picture || service.status !== 'ready') throw new Error('There is no mask to save.');
+  if (!picture) throw new Error('There is no mask to save.');
   if (isKept(state) && mask) {
-    const threshold = service.info.mask_threshold;
-    const shape = Float32Array.from(mask.logits, (value) => value - threshold);
+    const shape = Float32Array.from(shownField(state, mask));
     return [parcelOf(state, picture, [{ ...SKETCH, iou: mask.iou, shape }], new Set())];
   }
   if (!thing) throw new Error('There is no mask to save.');
