@@ -7,7 +7,6 @@ import zipfile
 import numpy as np
 import pytest
 from browser_pictures import Picture as Photograph
-from browser_pictures import picture_mask
 from PIL import Image
 
 from sam.formats import READERS, WRITERS, MaskObject, Picture, Session, png, yolo
@@ -133,13 +132,6 @@ def test_every_format_holds_what_is_shown(two):
     layers = [data for path, data in files.items() if path.startswith("indexed/")]
     together = png.read(layers[0], session.picture, layers=layers[1:])
     assert [item.mask for item in together.objects] == [item.mask for item in session.objects]
-
-
-def test_mask_that_is_saved_is_the_models_at_the_pictures_size(page, photographs):
-    kept = page.click(*CUP)
-    page.press("n")
-    (found,) = masks_of(session_of(page))
-    assert mask_iou(found, picture_mask(photographs["coffee"], kept.logits)) > 0.999
 
 
 def test_one_cut_out_is_trimmed_or_of_full_size_and_may_be_soft(two):
