@@ -77,6 +77,7 @@ import { NO_WORK, promptsOf } from './work.js';
  * @property {Mask | null} mask the one shown
  * @property {Mask | null} preview what the next click would make of it
  * @property {Display} display
+ * @property {boolean} before whether the picture is shown as it was, for as long as that is held
  * @property {number} opacity of the objects' colours, from 0 to 1
  * @property {readonly LabelName[]} labels in the order of their keys
  * @property {string} nextLabel the label of the object to come
@@ -118,6 +119,7 @@ export const INITIAL_STATE = {
   mask: null,
   preview: null,
   display: 'fill',
+  before: false,
   opacity: 0.5,
   labels: [],
   nextLabel: '',
