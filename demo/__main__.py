@@ -71,13 +71,13 @@ def build(settings: Settings):
     from demo.service import load_service  # torch takes a while: --help and a taken port do not wait for it
 
     service = load_service(settings)
-    app = create_app(service)
+    app = create_app(service, hosting=settings.hosting)
     if not vendor_is_built(static_folder()):
         print(f"Note: {VENDOR_HINT}", flush=True)
     if importlib.util.find_spec("gradio"):
         from demo.gradio_app import mount_fallback
 
-        mount_fallback(app, service)
+        mount_fallback(app, service, root_path=settings.root_path)
     return app
 
 

@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated
 
 from fastapi import FastAPI, Request, Response
-from fastapi import Path as InPath
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
-from pydantic import ValidationError
+from fastapi.responses import FileResponse, JSONResponse, RedirectResponse, StreamingResponse
 from starlette.exceptions import HTTPException
 
-from demo.bodies import read_body, read_upload
+from demo.bodies import read_upload
 from demo.codings import Coding, choose_coding
-from demo.headers import SecurityHeaders, security_headers
-from demo.page import StaticPage, static_folder
-from demo.problems import BadRequest, HttpProblem, Problem, Unexpected, UnknownDecoder
+from demo.headers import GRADIO_PATH, SecurityHeaders, security_headers
+from demo.hosting import DIRECT, Hosting, UnderRootPath
+from demo.page import Document, StaticPage, static_folder
+from demo.problems import (
+    BadRequest,
+    BrokenPicture,
+    Busy,
+    EncodeFailed,
+    HttpProblem,
+    OtherWeights,
+    Problem,
+    TooManyBytes,
+    TooManyPixels,
+    Unexpected,
+    UnknownDecoder,
+    UnknownPicture,
+    UnsupportedPicture,
+)
+from demo.prompt_routes import add_prompt_routes
+from demo.reference import EVENT_STREAM, SAFETENSORS, Hash, add_reference, binary, describe, refusals
 from demo.schemas import (
-    MAX_PROMPT_BYTES,
     Decoder,
     DecoderReply,
-    Event,
     FileReply,
     HealthReply,
     ImageReply,
@@ -33,27 +44,42 @@ from demo.schemas import (
     ModelReply,
     Picture,
     Precision,
-    Prompts,
     Service,
 )
+from demo.streams import stream
 
 IMMUTABLE = "private, max-age=31536000, immutable"
-SAFETENSORS = "application/vnd.safetensors"
-Hash = Annotated[str, InPath(pattern=r"^[0-9a-f]{64}$")]
+
+_UPLOAD_REFUSALS = refusals(TooManyBytes, TooManyPixels, UnsupportedPicture, BrokenPicture, Busy)
+_FILE = {"schema": {"type": "string", "format": "binary"}}
+_FORM = {"schema": {"type": "object", "required": ["file"], "properties": {"file": _FILE["schema"]}}}
+_PICTURE_BODY = {"required": True, "content": {"image/*": _FILE, "multipart/form-data": _FORM}}
+_ENCODE_EVENTS = (
+    "`queued` {position} and `encoding` {elapsed_s, expected_s} until `done` {seconds}, or `failed` with a problem."
+)
 
 log = logging.getLogger(__name__)
 
 
-def create_app(service: Service, *, static: Path | None = None) -> FastAPI:
+def create_app(service: Service, *, static: Path | None = None, hosting: Hosting = DIRECT) -> FastAPI:
     """The application over `service`, with the page from `static` (default: where the package keeps it)."""
     app = FastAPI(
-        title="Segment anything", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan(service)
+        title="Segment anything",
+        description=describe(service.limits),
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,  # to whole addresses, which name the host and scheme behind a proxy
+        lifespan=_lifespan(service),
     )
-    app.add_middleware(SecurityHeaders)
-    _add_problem_handlers(app)
-    _add_model_routes(app, service)
-    _add_image_routes(app, service)
-    _add_page(app, static or static_folder())
+    app.add_middleware(SecurityHeaders, hosting=hosting)
+    app.add_middleware(UnderRootPath, hosting=hosting)
+    _add_problem_handlers(app, hosting)
+    _add_model_routes(app, service, hosting.root_path)
+    _add_image_routes(app, service, hosting.root_path)
+    add_prompt_routes(app, service, hosting.root_path)
+    add_reference(app)
+    _add_page(app, static or static_folder(), hosting.root_path)
     return app
 
 
@@ -70,22 +96,29 @@ def _lifespan(service: Service):
 # ---- routes ---------------------------------------------------------------------------------------
 
 
-def _add_model_routes(app: FastAPI, service: Service) -> None:
-    @app.get("/healthz")
+def _add_model_routes(app: FastAPI, service: Service, prefix: str) -> None:
+    @app.get("/healthz", summary="Whether the server is well, and how much waits", tags=["model"])
     async def health() -> HealthReply:
         return service.health()
 
-    @app.get("/api/model")
+    @app.get("/api/model", summary="The model, its decoders and the limits", tags=["model"])
     async def model() -> ModelReply:
         return ModelReply(
             model=service.model_info,
+            encoder=service.encoder,
             prompt_frame=service.prompt_frame,
             mask_threshold=service.mask_threshold,
-            decoders=[_describe_decoder(decoder) for decoder in await service.decoders()],
+            decoders=[_describe_decoder(decoder, prefix) for decoder in await service.decoders()],
             limits=Limits(max_bytes=service.limits.max_bytes, max_pixels=service.limits.max_pixels),
         )
 
-    @app.get("/api/decoders/{sha256}")
+    @app.get(
+        "/api/decoders/{sha256}",
+        summary="A file of a decoder, by its content",
+        tags=["model"],
+        response_class=Response,
+        responses={**binary("application/octet-stream", "The file; immutable"), **refusals(UnknownDecoder)},
+    )
     async def decoder_file(request: Request, sha256: Hash) -> Response:
         files = (file for decoder in await service.decoders() for file in decoder.files.values())
         for file in files:
@@ -96,53 +129,85 @@ def _add_model_routes(app: FastAPI, service: Service) -> None:
         raise UnknownDecoder("the page and the server are of different ages; reload the page", sha256=sha256)
 
 
-def _add_image_routes(app: FastAPI, service: Service) -> None:
-    @app.post("/api/images", status_code=201)
+def _add_image_routes(app: FastAPI, service: Service, prefix: str) -> None:
+    @app.post(
+        "/api/images",
+        summary="Upload a picture, whose encode begins",
+        tags=["pictures"],
+        status_code=201,
+        responses={200: {"model": ImageReply, "description": "It is here already"}, **_UPLOAD_REFUSALS},
+        openapi_extra={"requestBody": _PICTURE_BODY},
+    )
     async def upload(request: Request, response: Response) -> ImageReply:
+        """The body is the picture file itself, or a form with it in the field `file`."""
         picture, is_new = await service.add(await read_upload(request, service.limits.max_bytes))
         response.status_code = 201 if is_new else 200
-        return _describe_picture(picture, service)
+        return _describe_picture(picture, service, prefix)
 
-    @app.get("/api/images/{image_id}/events")
+    @app.get(
+        "/api/images/{image_id}/events",
+        summary="What becomes of an encode, as server-sent events",
+        tags=["pictures"],
+        response_class=StreamingResponse,
+        responses={200: {"description": _ENCODE_EVENTS, "content": {EVENT_STREAM: {}}}, **refusals(UnknownPicture)},
+    )
     async def events(image_id: Hash) -> StreamingResponse:
         progress = service.progress(image_id)
         first = await anext(progress)  # an unknown picture is refused before the stream begins
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return StreamingResponse(_stream(first, progress), media_type="text/event-stream", headers=headers)
+        return stream(first, progress)
 
-    @app.get("/api/embeddings/{image_id}/{weights_hash}/{precision}")
+    @app.get(
+        "/api/images/{image_id}/picture",
+        summary="The picture as PNG, upright: what a browser shows where it cannot show the file itself",
+        tags=["pictures"],
+        response_class=Response,
+        responses={**binary("image/png", "The picture, immutable"), **refusals(UnknownPicture, EncodeFailed)},
+    )
+    async def shown_picture(request: Request, image_id: Hash) -> Response:
+        return _immutable(request, await service.png_file(image_id), etag=image_id, media_type="image/png")
+
+    @app.get(
+        "/api/embeddings/{image_id}/{weights_hash}/{precision}",
+        summary="A picture's embedding, as soon as it is there",
+        tags=["pictures"],
+        response_class=Response,
+        responses={
+            **binary(SAFETENSORS, "The tensor image_embeddings [1,256,64,64], immutable"),
+            **refusals(UnknownPicture, OtherWeights, EncodeFailed),
+        },
+    )
     async def embedding(request: Request, image_id: Hash, weights_hash: Hash, precision: Precision) -> Response:
         wanted = _coding(request, ("zstd",))
         body, coding = await service.embedding_file(image_id, weights_hash, precision, wanted)
         etag = f"{image_id[:32]}-{weights_hash[:32]}-{precision}-{coding}"
         return _immutable(request, body, etag=etag, media_type=SAFETENSORS, coding=coding)
 
-    @app.post("/api/images/{image_id}/decode")
-    async def decode(request: Request, image_id: Hash) -> Response:
-        body = await service.decode_file(image_id, _read_prompts(await read_body(request, MAX_PROMPT_BYTES)))
-        return Response(body, media_type=SAFETENSORS, headers={"Cache-Control": "no-store"})
 
+def _add_page(app: FastAPI, static: Path, prefix: str) -> None:
+    files, document = StaticPage(directory=static, check_dir=False), Document(static)
 
-def _add_page(app: FastAPI, static: Path) -> None:
     @app.get("/", include_in_schema=False)
-    async def page() -> Response:
-        if not (static / "index.html").is_file():
-            raise HTTPException(404, "The page is not installed")
-        return FileResponse(static / "index.html", headers={"Cache-Control": "no-cache"})
+    async def page(request: Request) -> Response:
+        """`?source` asks for the page's modules as they are written."""
+        return files.document(document.source if "source" in request.query_params else document.path, request.scope)
+
+    @app.get(GRADIO_PATH, include_in_schema=False)
+    async def fallback_page() -> Response:
+        return RedirectResponse(prefix + GRADIO_PATH + "/")
 
     @app.get("/favicon.ico", include_in_schema=False)
     async def icon() -> Response:  # Gradio's page, among others, asks for it here without being told to
         return FileResponse(static / "icon.svg", headers={"Cache-Control": "no-cache"})
 
-    app.mount("/static", StaticPage(directory=static, check_dir=False))
+    app.mount("/static", files)
 
 
 # ---- answers --------------------------------------------------------------------------------------
 
 
-def _describe_decoder(decoder: Decoder) -> DecoderReply:
+def _describe_decoder(decoder: Decoder, prefix: str) -> DecoderReply:
     files = {
-        role: FileReply(url=f"/api/decoders/{file.sha256}", sha256=file.sha256, bytes=len(file.data))
+        role: FileReply(url=f"{prefix}/api/decoders/{file.sha256}", sha256=file.sha256, bytes=len(file.data))
         for role, file in decoder.files.items()
     }
     return DecoderReply(
@@ -153,7 +218,7 @@ def _describe_decoder(decoder: Decoder) -> DecoderReply:
     )
 
 
-def _describe_picture(picture: Picture, service: Service) -> ImageReply:
+def _describe_picture(picture: Picture, service: Service, prefix: str) -> ImageReply:
     (height, width), (resized_height, resized_width) = picture.original_hw, picture.resized_hw
     return ImageReply(
         id=picture.id,
@@ -162,9 +227,12 @@ def _describe_picture(picture: Picture, service: Service) -> ImageReply:
         resized_width=resized_width,
         resized_height=resized_height,
         model=service.model_info,
-        embedding_url=f"/api/embeddings/{picture.id}/{service.model_info.weights_hash}/fp16",
-        events_url=f"/api/images/{picture.id}/events",
-        decode_url=f"/api/images/{picture.id}/decode",
+        embedding_url=f"{prefix}/api/embeddings/{picture.id}/{service.model_info.weights_hash}/fp16",
+        events_url=f"{prefix}/api/images/{picture.id}/events",
+        decode_url=f"{prefix}/api/images/{picture.id}/decode",
+        picture_url=f"{prefix}/api/images/{picture.id}/picture",
+        predict_url=f"{prefix}/api/images/{picture.id}/predict",
+        everything_url=f"{prefix}/api/images/{picture.id}/everything",
     )
 
 
@@ -182,24 +250,7 @@ def _coding(request: Request, offered: Collection[Coding]) -> Coding:
     return choose_coding(request.headers.get("accept-encoding", ""), offered)
 
 
-async def _stream(first: Event, rest: AsyncIterator[Event]) -> AsyncIterator[str]:
-    yield _event_text(first)
-    async for event in rest:
-        yield _event_text(event)
-
-
-def _event_text(event: Event) -> str:
-    return f"event: {event.name}\ndata: {json.dumps(event.data)}\n\n"
-
-
 # ---- refusals -------------------------------------------------------------------------------------
-
-
-def _read_prompts(body: bytes) -> Prompts:
-    try:
-        return Prompts.model_validate_json(body)
-    except ValidationError as error:
-        raise _bad_request(error.errors(include_url=False, include_context=False, include_input=False)) from None
 
 
 def _bad_request(errors: list[dict]) -> BadRequest:
@@ -213,7 +264,7 @@ def _fault(error: dict) -> dict[str, str]:
     return {"where": where, "what": error["msg"].removeprefix("Value error, ")}
 
 
-def _add_problem_handlers(app: FastAPI) -> None:
+def _add_problem_handlers(app: FastAPI, hosting: Hosting) -> None:
     @app.exception_handler(Problem)
     async def refuse(request: Request, problem: Problem) -> Response:
         return _problem_response(problem)
@@ -229,7 +280,8 @@ def _add_problem_handlers(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def apologise(request: Request, error: Exception) -> Response:
         # Starlette answers these outside every middleware, so the security headers are added here.
-        return _problem_response(Unexpected("the log of the server says more"), security_headers(request.url.path))
+        headers = security_headers(hosting.route_path(request.url.path), hosting)
+        return _problem_response(Unexpected("the log of the server says more"), headers)
 
 
 def _problem_response(problem: Problem, headers: dict[str, str] | None = None) -> Response:

@@ -115,12 +115,13 @@ def build_blocks(service: Service) -> gr.Blocks:
     return blocks
 
 
-def mount_fallback(app: FastAPI, service: Service) -> FastAPI:
-    """Put the fallback UI under /gradio of `app`, behind its gate."""
+def mount_fallback(app: FastAPI, service: Service, *, root_path: str = "") -> FastAPI:
+    """Put the fallback UI under /gradio of `app`, which a proxy mounts at `root_path`, behind its gate."""
     app = gr.mount_gradio_app(
         app,
         build_blocks(service),
         path=GRADIO_PATH,
+        root_path=root_path + GRADIO_PATH,
         max_file_size=service.limits.max_bytes,
         footer_links=[],
         run_history=False,
@@ -153,7 +154,7 @@ class Gate:
 
 def _is_open(scope: Scope) -> bool:
     method = "GET" if scope["method"] == "HEAD" else scope["method"]
-    path = scope["path"].removeprefix(GRADIO_PATH)
+    path = scope["path"].removeprefix(scope["root_path"])
     return method in _OPEN_ROUTES and _OPEN_ROUTES[method].fullmatch(path) is not None
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 from demo.problems import Busy
+
+Value = TypeVar("Value")
 
 
 class Lane:
@@ -47,3 +50,8 @@ class Lane:
         with self._lock:
             self._weight -= weight
             self._length -= 1
+
+
+async def result(future: Future[Value]) -> Value:
+    """Wait for shared work: a caller that is cancelled leaves the work to the others."""
+    return await asyncio.shield(asyncio.wrap_future(future))

@@ -7,6 +7,7 @@ Problem
 ├── UnsupportedPicture 415      not one of the picture formats we read
 ├── BrokenPicture 422           a format we read, but damaged or cut short
 ├── UnknownPicture 404          never uploaded, or it left the cache
+├── UnknownSearch 404           no search of this name is under way
 ├── UnknownDecoder 404          no decoder graph has this hash
 ├── OtherWeights 409            the address names weights that are not loaded
 ├── Busy 503                    the line before a worker is full
@@ -37,6 +38,11 @@ class Problem(Exception):
         """The class name in kebab case: the last part of the problem's type address."""
         return re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
 
+    @classmethod
+    def code(cls) -> str:
+        """The problem's type, which says to a program what happened."""
+        return f"/problems/{cls.slug()}"
+
     @property
     def headers(self) -> dict[str, str]:
         """Headers that belong to the refusal itself."""
@@ -44,8 +50,7 @@ class Problem(Exception):
 
     def document(self) -> dict[str, Any]:
         """The problem details object."""
-        kind = f"/problems/{self.slug()}"
-        members = {"type": kind, "title": self.title, "status": self.status, "detail": self.detail}
+        members = {"type": self.code(), "title": self.title, "status": self.status, "detail": self.detail}
         return {**members, **self.extensions}
 
 
@@ -79,6 +84,10 @@ class BrokenPicture(Problem):
 
 class UnknownPicture(Problem):
     status, title = 404, "The picture is not here; upload it again"
+
+
+class UnknownSearch(Problem):
+    status, title = 404, "No search of this name is under way"
 
 
 class UnknownDecoder(Problem):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
+import threading
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from demo.codings import Coding
 
@@ -17,10 +18,14 @@ Precision = Literal["fp16", "fp32"]
 EMBEDDING_PRECISIONS: tuple[Precision, ...] = ("fp16", "fp32")
 MAX_PROMPT_BYTES = 256 * 1024
 MAX_POINTS = 256
+MAX_POINTS_PER_SIDE = 64
+MAX_BATCH = 32
+MAX_PREDICT_BYTES = 8_000_000
 MASK_SHAPE = (1, 256, 256)
 MULTIPART_OVERHEAD_BYTES = 64 * 1024
 
 Coordinate = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -40,7 +45,11 @@ def _read_mask(given: Any) -> np.ndarray | None:
     return logits
 
 
-MaskLogits = Annotated[np.ndarray | None, BeforeValidator(_read_mask)]
+_MASK_SCHEMA = {
+    "anyOf": [{"type": "string", "contentEncoding": "base64"}, {"type": "null"}],
+    "description": "Low-resolution logits of an earlier answer: base64 of 256 x 256 little-endian fp16, row by row.",
+}
+MaskLogits = Annotated[np.ndarray | None, BeforeValidator(_read_mask), WithJsonSchema(_MASK_SCHEMA)]
 
 
 class Prompts(BaseModel):
@@ -72,6 +81,48 @@ class Prompts(BaseModel):
         return len(self.points) == 1 and self.box is None
 
 
+class PredictRequest(BaseModel):
+    """A batch of prompts, each answered by itself.
+
+    `masks`: `best` gives one mask for each prompt, `all` the model's three, best first. `format`: `rle` is COCO's
+    compressed run lengths {"size": [height, width], "counts": text}, `png` base64 of a black and white PNG as large as
+    the picture, `logits` base64 of 256 x 256 little-endian fp16, which a later prompt takes as its `mask`.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        json_schema_extra={
+            "examples": [{"prompts": [{"points": [[320, 210]], "labels": [1]}, {"box": [40, 30, 410, 300]}]}]
+        },
+    )
+
+    prompts: Annotated[list[Prompts], Field(min_length=1, max_length=MAX_BATCH)]
+    masks: Literal["best", "all"] = "best"
+    format: Literal["rle", "png", "logits"] = "rle"
+
+
+class EverythingRequest(BaseModel):
+    """How much to find. `preset` is the beginning; what is given besides it takes its place.
+
+    `points_per_side`: of the grid that is asked. `pred_iou_thresh`, `stability_score_thresh`: the least quality of a
+    mask. `least_share`: of the picture's area, for objects to be shown. `most_iou`: of two masks that share more than
+    this, the better one stays.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, json_schema_extra={"examples": [{"preset": "few", "least_share": 0.002}]}
+    )
+    CHANGES: ClassVar = ("points_per_side", "pred_iou_thresh", "stability_score_thresh")
+
+    preset: Literal["few", "balanced", "fine"] = "balanced"
+    points_per_side: Annotated[int | None, Field(ge=1, le=MAX_POINTS_PER_SIDE)] = None
+    pred_iou_thresh: Share | None = None
+    stability_score_thresh: Share | None = None
+    least_share: Share = 0.0005
+    most_iou: Share = 0.9
+
+
 class ModelInfo(BaseModel):
     id: str
     weights_hash: str
@@ -99,10 +150,18 @@ class DecoderReply(BaseModel):
     files: dict[str, FileReply]
 
 
+class EncoderReply(BaseModel):
+    """How pictures are encoded here, and seconds per encode of every way that was measured."""
+
+    way: str
+    seconds: dict[str, float] = {}
+
+
 class ModelReply(BaseModel):
     """Answer of GET /api/model."""
 
     model: ModelInfo
+    encoder: EncoderReply
     prompt_frame: int
     mask_threshold: float
     embedding_precisions: tuple[Precision, ...] = EMBEDDING_PRECISIONS
@@ -122,16 +181,47 @@ class ImageReply(BaseModel):
     embedding_url: str
     events_url: str
     decode_url: str
+    picture_url: str
+    predict_url: str
+    everything_url: str
+
+
+Rle = Annotated[dict[str, Any], Field(examples=[{"size": [427, 640], "counts": "o`b0g0f<2N2N1O2N2N"}])]
+
+
+class MaskReply(BaseModel):
+    """A mask, the IoU that the model predicts, and how little the mask hangs on its threshold, from 0 to 1.
+
+    `area` in pixels; `box` [x0, y0, x1, y1] around them, null for an empty mask.
+    """
+
+    mask: Rle | str
+    score: float
+    stability: float
+    area: int
+    box: tuple[int, int, int, int] | None
+
+
+class PredictReply(BaseModel):
+    """Answer of POST /api/images/{image_id}/predict: the masks of each prompt, in the order of the prompts."""
+
+    image_id: Sha256
+    model: ModelInfo
+    size: Annotated[tuple[int, int], Field(description="Height and width of the picture and of every mask.")]
+    format: Literal["rle", "png", "logits"]
+    answers: list[list[MaskReply]]
 
 
 class HealthReply(BaseModel):
-    """Answer of GET /healthz; `queue` counts encodes that wait or run."""
+    """Answer of GET /healthz; `queue` counts encodes that wait or run, `searches` those of everything mode."""
 
     status: Literal["ok"] = "ok"
     model: ModelInfo
+    encoder: EncoderReply
     queue: int
     cached_pictures: int
     cached_bytes: int
+    searches: int
 
 
 @dataclass(frozen=True)
@@ -142,12 +232,20 @@ class Picture:
     original_hw: tuple[int, int]
     resized_hw: tuple[int, int]
 
+    @property
+    def pixels(self) -> int:
+        """Of the original."""
+        return self.original_hw[0] * self.original_hw[1]
+
 
 @dataclass(frozen=True)
 class Event:
-    """A step of an encode: queued {position}, encoding {elapsed_s, expected_s}, done {seconds}, failed."""
+    """A step of an encode: queued {position}, encoding {elapsed_s, expected_s}, done {seconds}, failed.
 
-    name: Literal["queued", "encoding", "done", "failed"]
+    Of everything mode: started {search_url, total}, update, done, cancelled, failed.
+    """
+
+    name: Literal["queued", "encoding", "started", "update", "done", "cancelled", "failed"]
     data: dict[str, Any]
 
 
@@ -178,6 +276,44 @@ class Segment:
     iou: float
 
 
+@dataclass(frozen=True)
+class FoundObject:
+    """One object of everything mode; box (x0, y0, x1, y1) and point (x, y) in pixels of the upright original.
+
+    mask: COCO's compressed run lengths, {"size": [height, width], "counts": text}. score: the IoU that the model
+    predicts. stability: from 0 to 1, how little the mask hangs on its threshold. area: pixels. point: what found it.
+    """
+
+    id: int
+    mask: dict[str, Any] = field(repr=False)
+    score: float
+    stability: float
+    area: int
+    box: tuple[int, int, int, int]
+    point: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class EverythingUpdate:
+    """What one batch of points changed: objects found, numbers of objects that a better one replaced.
+
+    The first update comes before any work and says no more than `total`.
+
+    parents: for every object shown that is part of another, the smallest that contains it. `done` of `total` points
+    are asked; eta_s: seconds until the last.
+    """
+
+    added: list[FoundObject]
+    retracted: list[int]
+    parents: dict[int, int]
+    done: int
+    total: int
+    eta_s: float | None = None
+
+    def with_eta(self, seconds: float) -> EverythingUpdate:
+        return replace(self, eta_s=round(seconds, 2))
+
+
 class Service(Protocol):
     """What the routes and the fallback UI need. Every method that can refuse raises a `Problem`."""
 
@@ -187,6 +323,9 @@ class Service(Protocol):
 
     @property
     def model_info(self) -> ModelInfo: ...
+
+    @property
+    def encoder(self) -> EncoderReply: ...
 
     def warm_up(self) -> None: ...
 
@@ -200,6 +339,8 @@ class Service(Protocol):
 
     def progress(self, image_id: str) -> AsyncIterator[Event]: ...
 
+    async def png_file(self, image_id: str) -> bytes: ...
+
     async def embedding_file(
         self, image_id: str, weights_hash: str, precision: Precision, coding: Coding
     ) -> tuple[bytes, Coding]: ...
@@ -207,3 +348,9 @@ class Service(Protocol):
     async def decode_file(self, image_id: str, prompts: Prompts) -> bytes: ...
 
     async def segment(self, image_id: str, prompts: Prompts) -> Segment: ...
+
+    async def predict(self, image_id: str, request: PredictRequest) -> PredictReply: ...
+
+    def everything(
+        self, image_id: str, request: EverythingRequest, *, visitor: str = "", stop: threading.Event | None = None
+    ) -> AsyncIterator[EverythingUpdate]: ...

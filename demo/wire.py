@@ -37,4 +37,3 @@ def pack_masks(low_res_logits: np.ndarray, iou_predictions: np.ndarray, *, model
 
 def _bindings(model: ModelInfo, picture: Picture) -> dict[str, str]:
     return {"version": "1", "model_id": model.id, "weights_hash": model.weights_hash, "image_id": picture.id}
-

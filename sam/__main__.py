@@ -1,4 +1,4 @@
-"""`python -m sam`: masks for files and folders, without a browser."""
+"""`python -m sam`: masks for files and folders without a browser, and published checkpoints."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from .folders.command import add_segment
+from .obtaining import add_download, add_models
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -13,6 +14,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m sam", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_segment(commands)
+    add_models(commands)
+    add_download(commands)
     options = parser.parse_args(arguments)
     try:
         return options.run(options)

@@ -31,11 +31,16 @@ from .config import (
     EncoderConfig,
     Preprocessing,
     SAMConfig,
+    Size,
     TinyConfig,
     TinyViTConfig,
     ViTConfig,
+    as_size,
 )
+from .downloads import DownloadError, downloaded, how_to_get
+from .downloads import download as fetch_published
 from .model import SAM
+from .published import PUBLISHED, Published, find_published
 
 State = dict[str, Tensor]
 
@@ -44,7 +49,7 @@ EMBEDDED = {"tiny": WEIGHTS_FOLDER / "tiny.safetensors"}
 """Models that come with the package, by name."""
 
 FOLDER_FILES = ("model.safetensors", "pytorch_model.bin")
-BUNDLE_KEYS = ("model", "state_dict")
+BUNDLE_KEYS = ("model", "state_dict", "model_state_dict", "model_state", "net")
 PREFIXES = ("module.", "model.", "sam.")
 NAMED_KEYS = 3
 """How many keys of each kind an error names."""
@@ -55,7 +60,7 @@ class CheckpointError(ValueError):
 
 
 class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
-    """There is no such file, and no embedded model of that name."""
+    """There is no such file, no model of that name, or it was published and is not on this machine."""
 
     __str__ = ValueError.__str__  # OSError would quote the message as a file name
 
@@ -66,17 +71,24 @@ def load_sam(
     device: str | torch.device = "cpu",
     variant: str | SAMConfig | None = None,
     preprocessing: Preprocessing | None = None,
+    img_size: int | Size | None = None,
+    download: bool = False,
 ) -> SAM:
     """Load a model, float32 and in eval mode.
 
-    source: the name of an embedded model (`tiny`), a file, or a Hugging Face folder. Read are Meta's and MobileSAM's
-    `.pth`, Hugging Face `SamModel` weights, and what `SAM.save` writes; bundles (`{"model": ...}`) and common
+    source: the name of an embedded model (`tiny`), a file, a Hugging Face folder, the name of a published checkpoint
+    (`vit_b`; see `sam.published`) or a Hugging Face repository (`owner/name`). Read are Meta's, MobileSAM's and
+    MedSAM's `.pth`, Hugging Face `SamModel` weights, and what `SAM.save` writes; bundles (`{"model": ...}`) and common
     prefixes are unwrapped. variant: refuse anything but this one, a name in `VARIANTS` or `medsam`; a `SAMConfig`
     says what no tensor tells (the decoder's num_heads is taken as 8). Without it the configuration comes from the
-    file or is inferred from its tensors. preprocessing: `medsam` for MedSAM, whose weights look like vit_b's.
-    Raises `CheckpointError`.
+    file or is inferred from its tensors. preprocessing: `medsam` for MedSAM's own files, whose weights look like
+    vit_b's; the published name says so by itself. download: agree to fetch a published checkpoint that is not on this
+    machine; without it nothing is fetched, and the error says how to get it. img_size: pixels of the model input for
+    weights of vit_t or tiny that carry no configuration and were made for others than 1024. Raises `CheckpointError`.
     """
-    checkpoint = read_checkpoint(_locate(source))
+    found = locate(source, download=download)
+    checkpoint = read_checkpoint(found.path)
+    preprocessing = preprocessing or found.preprocessing
     try:
         config = _choose_config(checkpoint, variant)
     except (KeyError, IndexError) as error:
@@ -85,6 +97,8 @@ def load_sam(
         raise CheckpointError(f"{checkpoint.path}: {error}") from error
     if preprocessing is not None:
         config = replace(config, preprocessing=preprocessing)
+    if img_size is not None:
+        config = _with_img_size(config, img_size, checkpoint.path)
     model = SAM.from_config(config)
     try:
         model.load_state_dict(checkpoint.state)
@@ -196,18 +210,51 @@ def read_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(path, state, config)
 
 
-def _locate(source: str | Path) -> Path:
-    path = EMBEDDED.get(source) if isinstance(source, str) else None
-    if path is not None and not path.exists():
-        raise CheckpointNotFoundError(f"{source}: the embedded weights {path} are missing; reinstall, or give a file")
-    path = path or Path(source).expanduser()
+@dataclass(frozen=True)
+class Located:
+    """A weights file on this machine, and how its pictures are prepared where the name it was found by tells."""
+
+    path: Path
+    preprocessing: Preprocessing | None = None
+
+
+def locate(source: str | Path, *, download: bool = False) -> Located:
+    """Find what `load_sam` is asked for: an embedded model, then a path, then a published checkpoint by its name.
+
+    Raises `CheckpointNotFoundError`, and `TypeError` for anything but a name or a path.
+    """
+    if not isinstance(source, str | os.PathLike):
+        raise TypeError(f"source is {type(source).__name__}; give the name of a model, a file or a folder")
+    embedded = EMBEDDED.get(source) if isinstance(source, str) else None
+    if embedded is not None and not embedded.exists():
+        raise CheckpointNotFoundError(
+            f"{source}: the embedded weights {embedded} are missing; reinstall, or give a file"
+        )
+    path = embedded or Path(source).expanduser()
     if path.is_dir():
         files = [path / name for name in FOLDER_FILES if (path / name).exists()]
         if not files:
             raise CheckpointNotFoundError(f"{path}: the folder holds none of {', '.join(FOLDER_FILES)}")
-        return files[0]
-    if not path.exists():
-        raise CheckpointNotFoundError(f"{source}: no such file, and no embedded model of that name ({_list(EMBEDDED)})")
+        return Located(files[0])
+    if path.exists():
+        return Located(path)
+    published = find_published(source) if isinstance(source, str) else None
+    if published is None:
+        names = ", ".join((*EMBEDDED, *PUBLISHED))
+        raise CheckpointNotFoundError(f"{source}: no such file, and no model of that name ({names})")
+    return Located(_from_cache(published, download=download), published.preprocessing)
+
+
+def _from_cache(published: Published, *, download: bool) -> Path:
+    try:
+        path = fetch_published(published) if download else downloaded(published)
+    except DownloadError as error:
+        raise CheckpointNotFoundError(str(error)) from error
+    if path is None:
+        raise CheckpointNotFoundError(
+            f"{published.name}: no such file, and {published.title} has not been downloaded; agree with download=True "
+            f"or `python -m sam download {published.name}`, or {how_to_get(published)}"
+        )
     return path
 
 
@@ -398,6 +445,13 @@ def _choose_config(checkpoint: Checkpoint, variant: str | SAMConfig | None) -> S
     return replace(stored, preprocessing=wanted.preprocessing)
 
 
+def _with_img_size(config: SAMConfig, img_size: int | Size, path: Path) -> SAMConfig:
+    encoder = config.image_encoder
+    if isinstance(encoder, ViTConfig) and as_size(img_size) != encoder.input_hw:
+        raise CheckpointError(f"{path}: the positions of its encoder are for {encoder.input_hw} pixels, not {img_size}")
+    return replace(config, image_encoder=replace(encoder, img_size=img_size))
+
+
 def _blame(state: State, config: SAMConfig) -> str:
     """Say what keeps `state` from loading, measured against the closest of `config` and the published variants.
 
@@ -408,20 +462,39 @@ def _blame(state: State, config: SAMConfig) -> str:
     return min((_compare(state, candidate) for candidate in candidates), key=lambda found: found[0])[1]
 
 
+PARTS = {
+    "image encoder": "image_encoder.",
+    "prompt encoder": "prompt_encoder.",
+    "mask decoder": "mask_decoder.",
+    "no part of a SAM": "",
+}
+
+
 def _compare(state: State, config: SAMConfig) -> tuple[int, str]:
-    """Number of wrong keys against `config`'s model, and a sentence with the first of them."""
+    """Number of wrong keys against `config`'s model, and a sentence on the parts that differ, and those that do not."""
     with torch.device("meta"):
         expected = {key: tuple(tensor.shape) for key, tensor in SAM.from_config(config).state_dict().items()}
     missing = [key for key in expected if key not in state]
     unexpected = [key for key in state if key not in expected]
-    mis_shaped = [
-        f"{key} is {tuple(state[key].shape)}, not {shape}"
+    mis_shaped = {
+        key: f"{key} is {tuple(state[key].shape)}, not {shape}"
         for key, shape in expected.items()
         if key in state and tuple(state[key].shape) != shape
-    ]
-    kinds = {"missing": missing, "unexpected": unexpected, "mis-shaped": mis_shaped}
-    faults = "; ".join(f"{len(keys)} {name}: {_list(keys)}" for name, keys in kinds.items() if keys)
-    return sum(map(len, kinds.values())), f"the weights do not fit the model {config.model_id}; {faults}"
+    }
+    kinds = {"missing": missing, "unexpected": unexpected, "mis-shaped": [*mis_shaped]}
+    faults = {part: [] for part in PARTS}
+    for kind, keys in kinds.items():
+        for part in PARTS:
+            if found := [mis_shaped.get(key, key) for key in keys if _part_of(key) == part]:
+                faults[part].append(f"{len(found)} {kind}: {_list(found)}")
+    differing = "; ".join(f"{part}: {', '.join(found)}" for part, found in faults.items() if found)
+    fitting = [part for part in [*PARTS][:3] if not faults[part]]
+    rest = f"; {' and '.join(fitting)} would fit" if fitting else ""
+    return sum(map(len, kinds.values())), f"the weights do not fit the model {config.model_id}; {differing}{rest}"
+
+
+def _part_of(key: str) -> str:
+    return next(part for part, prefix in PARTS.items() if key.startswith(prefix))
 
 
 def _missing(error: Exception) -> str:

@@ -88,15 +88,42 @@ class Block(nn.Module):
         x_bhwc = self.norm1(x_bhwc)
         if self.window_size:
             windows, padded_hw = window_partition(x_bhwc, self.window_size)
-            x_bhwc = window_unpartition(self.attn(windows), self.window_size, padded_hw, shortcut.shape[1:3])
+            windows = in_turns(self.attn, windows, self.window_size**2)
+            x_bhwc = window_unpartition(windows, self.window_size, padded_hw, shortcut.shape[1:3])
         else:
             x_bhwc = self.attn(x_bhwc)
         x_bhwc = shortcut + x_bhwc
-        return x_bhwc + self.mlp(self.norm2(x_bhwc))
+        rows = in_turns(self.mlp, self.norm2(x_bhwc).flatten(0, 2))
+        return x_bhwc + rows.view_as(x_bhwc)
 
 
-LARGE_GRID = 2048
-"""Cells from which on a processor takes the heads of a global block one after the other, to save memory."""
+# --- a processor without gradients -----------------------------------------------------------------------------------
+#
+# What a step writes should still be in the cache when the next step reads it, and small buffers are used again where
+# large ones are new memory from the system each time. So some tokens go through several steps before the others do.
+
+TURN_TOKENS = 1024
+"""Tokens that take a turn, per thread."""
+TILE_BYTES = 4 * 2**20
+"""Scores of attention that are computed at once, per thread."""
+
+
+def in_turns(module: nn.Module, x: Tensor, tokens: int = 1) -> Tensor:
+    """`module(x)` for a module that treats every row of `x` by itself; some rows at a time where that is faster.
+
+    tokens: how many a row holds.
+    """
+    if not is_plain_inference(x):
+        return module(x)
+    rows = max(1, TURN_TOKENS * torch.get_num_threads() // tokens)
+    return torch.cat([module(part) for part in x.split(rows)])
+
+
+def is_plain_inference(x: Tensor) -> bool:
+    """Whether a processor computes float32: no gradients, no graph to export, no mixed precision."""
+    if torch.is_grad_enabled() or torch.jit.is_tracing() or torch.compiler.is_compiling():
+        return False
+    return x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
 
 
 class Attention(nn.Module):
@@ -117,23 +144,37 @@ class Attention(nn.Module):
         b, h, w, c = x_bhwc.shape
         qkv = self.qkv(x_bhwc).view(b, h * w, 3, self.num_heads, c // self.num_heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, heads, h*w, head_dim)
-        x = self._attend_by_head(q, k, v, (h, w)) if self._is_large(q) else self._attend(q, k, v, (h, w))
+        attend = self._attend_in_tiles if self.use_rel_pos and is_plain_inference(q) else self._attend
+        x = attend(q, k, v, (h, w))
         return self.proj(x.transpose(1, 2).reshape(b, h, w, c))
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, grid_hw: Size) -> Tensor:
         bias = self._position_bias(q, grid_hw) if self.use_rel_pos else None
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
 
-    def _attend_by_head(self, q: Tensor, k: Tensor, v: Tensor, grid_hw: Size) -> Tensor:
-        """The same, with the memory of one head's bias: 64 MB instead of 768 in a global block of vit_b."""
-        heads = [self._attend(*(tensor[:, head, None] for tensor in (q, k, v)), grid_hw) for head in range(q.shape[1])]
-        return torch.cat(heads, dim=1)
+    def _attend_in_tiles(self, q: Tensor, k: Tensor, v: Tensor, grid_hw: Size) -> Tensor:
+        """The same, some queries at a time: bias and softmax work on scores in the cache, in one buffer.
 
-    def _is_large(self, q: Tensor) -> bool:
-        """Whether heads are to take turns: not where gradients keep everything anyway, nor in a graph to export."""
-        if torch.is_grad_enabled() or torch.jit.is_tracing() or torch.compiler.is_compiling():
-            return False
-        return self.use_rel_pos and q.device.type == "cpu" and q.shape[2] >= LARGE_GRID
+        A global block of vit_b has 805 MB of scores; written to memory and read again they cost more than their sum.
+        """
+        b, heads, n, c = q.shape
+        by_row, by_column = (bias.reshape(b * heads, n, -1) for bias in self._position_bias_by_axis(q, grid_hw))
+        k = (k * c**-0.5).transpose(2, 3).reshape(b * heads, c, n)
+        q, v = (tensor.reshape(b * heads, n, c).contiguous() for tensor in (q, v))
+        rows = max(1, TILE_BYTES * torch.get_num_threads() // (n * q.element_size()))
+        groups, rows = max(1, rows // n), min(rows, n)
+        answer, buffer = q.new_empty(b * heads, n, c), q.new_empty(groups * rows * n)
+        for first in range(0, b * heads, groups):
+            for row in range(0, n, rows):
+                tile = (slice(first, first + groups), slice(row, row + rows))
+                queries = q[tile]
+                scores = buffer[: queries.shape[0] * queries.shape[1] * n].view(*queries.shape[:2], n)
+                bias = scores.view(*queries.shape[:2], *grid_hw)
+                torch.add(by_row[tile].unsqueeze(-1), by_column[tile].unsqueeze(-2), out=bias)
+                scores.baddbmm_(queries, k[tile[0]])
+                torch.softmax(scores, dim=-1, out=scores)
+                torch.bmm(scores, v[tile[0]], out=answer[tile])
+        return answer.view(b, heads, n, c)
 
     def _position_bias(self, q: Tensor, grid_hw: Size) -> Tensor:
         """Bias added to q.k, (B, heads, h*w, h*w).
@@ -141,11 +182,15 @@ class Attention(nn.Module):
         It uses the unscaled q: the reference scales only the q.k product, and scaled_dot_product_attention
         adds its mask after scaling. `test_parity` proves it against the original's values.
         """
-        h, w = grid_hw
-        q_grid = q.unflatten(2, (h, w))  # (B, heads, h, w, head_dim)
-        by_row = torch.einsum("bnhwc,hkc->bnhwk", q_grid, relative_positions(h, self.rel_pos_h))
-        by_column = torch.einsum("bnhwc,wkc->bnhwk", q_grid, relative_positions(w, self.rel_pos_w))
-        return (by_row.unsqueeze(-1) + by_column.unsqueeze(-2)).reshape(*q.shape[:3], h * w)
+        by_row, by_column = self._position_bias_by_axis(q, grid_hw)
+        return (by_row.unsqueeze(-1) + by_column.unsqueeze(-2)).reshape(*q.shape[:3], -1)
+
+    def _position_bias_by_axis(self, q: Tensor, grid_hw: Size) -> tuple[Tensor, Tensor]:
+        """The bias of every row and of every column of keys, (B, heads, h, w, h) and (B, heads, h, w, w)."""
+        q_grid = q.unflatten(2, grid_hw)  # (B, heads, h, w, head_dim)
+        by_row = torch.einsum("bnhwc,hkc->bnhwk", q_grid, relative_positions(grid_hw[0], self.rel_pos_h))
+        by_column = torch.einsum("bnhwc,wkc->bnhwk", q_grid, relative_positions(grid_hw[1], self.rel_pos_w))
+        return by_row, by_column
 
 
 def relative_positions(span: int, rel_pos: Tensor) -> Tensor:

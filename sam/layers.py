@@ -9,6 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+def at_least_float32(x: Tensor) -> Tensor:
+    """`x`, half-precision numbers as float32; anything else is returned as it is."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
 class LayerNorm2d(nn.Module):
     """Layer normalisation over the channels of a B,C,H,W map (ConvNeXt, Liu et al. 2022)."""
 

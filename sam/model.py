@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from .config import VARIANTS, DecoderConfig, EncoderConfig, SAMConfig, Size, TinyConfig, TinyViTConfig, ViTConfig
 from .image_encoder import ImageEncoderViT
+from .layers import at_least_float32
 from .mask_decoder import MaskDecoder
 from .prompt_encoder import PromptEncoder
 from .tiny import TinyEncoder
@@ -123,6 +124,11 @@ class SAM(nn.Module):
         return self.pixel_mean.device
 
     @property
+    def dtype(self) -> torch.dtype:
+        """The weights' type: float32 as loaded, float16 after `half()`; answers are float32 all the same."""
+        return self.pixel_mean.dtype
+
+    @property
     def mask_threshold(self) -> float:
         """Logits above this value are mask."""
         return self.config.mask_threshold
@@ -157,7 +163,7 @@ class SAM(nn.Module):
         return BICUBIC if self.config.preprocessing == "medsam" else BILINEAR
 
     def preprocess(self, image: Tensor) -> Tensor:
-        """Normalise a resized picture (..., 3, H, W), values 0-255 RGB, and pad it to the model input."""
+        """Normalise a resized picture (..., 3, H, W), values 0-255 RGB, and pad it to the model input, in `dtype`."""
         if image.shape[-3] != 3:
             raise ValueError(f"image has {image.shape[-3]} channels, 3 are needed")
         if self.config.preprocessing == "medsam":
@@ -166,7 +172,7 @@ class SAM(nn.Module):
         else:
             image = (image.flip(-3) if self.image_format == "BGR" else image) - self.pixel_mean
             image = image / self.pixel_std
-        return pad_tensor(image, self.config.image_encoder.input_hw)
+        return pad_tensor(image, self.config.image_encoder.input_hw).to(self.dtype)
 
     def postprocess_masks(self, masks: Tensor, input_size: tuple[int, ...], original_size: tuple[int, ...]) -> Tensor:
         """Low-resolution logits (B, M, h, w) -> logits at `original_size`; `input_size` is the resized size."""
@@ -191,10 +197,13 @@ class SAM(nn.Module):
         B prompts per call, a multiple of I; consecutive prompts belong to the same picture.
         """
         sparse, dense = self.prompt_encoder(points, boxes, masks)
+        image_embeddings = image_embeddings.to(self.dtype)
         pictures = image_embeddings.shape[0]
         if points is None and boxes is None and masks is None:  # one empty prompt per picture
             sparse, dense = sparse.expand(pictures, -1, -1), dense.expand(pictures, -1, -1, -1)
-        return self.mask_decoder.predict_masks(image_embeddings, self.prompt_encoder.get_dense_pe(), sparse, dense)
+        dense_pe = self.prompt_encoder.get_dense_pe()
+        logits, iou = self.mask_decoder.predict_masks(image_embeddings, dense_pe, sparse, dense)
+        return at_least_float32(logits), at_least_float32(iou)
 
     def forward(self, batched_input: Batch | list[Batch], multimask_output: bool | None = None) -> Batch | list[Batch]:
         """Segment a batch, or Meta's list of pictures.

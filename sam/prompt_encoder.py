@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .config import Size
-from .layers import LayerNorm2d
+from .layers import LayerNorm2d, at_least_float32
 
 PADDING, BACKGROUND, FOREGROUND, BOX_TOP_LEFT, BOX_BOTTOM_RIGHT = -1, 0, 1, 2, 3
 """The labels a point can carry. Corners of a box are points with labels of their own."""
@@ -63,7 +63,7 @@ class PromptEncoder(nn.Module):
         Returns sparse (B, N', embed_dim) and dense (B, embed_dim, h, w).
         """
         batch = _batch_size(points, boxes, masks)
-        sparse = [torch.empty(batch, 0, self.embed_dim, device=self.no_mask_embed.weight.device)]
+        sparse = [self.no_mask_embed.weight.new_empty(batch, 0, self.embed_dim)]
         if points is not None:
             coords, labels = points
             if boxes is None:
@@ -71,7 +71,11 @@ class PromptEncoder(nn.Module):
             sparse.append(self.embed_points(coords, labels))
         if boxes is not None:
             sparse.append(self.embed_points(*box_corners(boxes)))
-        dense = self.embed_no_mask(batch) if masks is None else self.mask_downscaling(masks)
+        dense = (
+            self.embed_no_mask(batch)
+            if masks is None
+            else self.mask_downscaling(masks.to(self.no_mask_embed.weight.dtype))
+        )
         return torch.cat(sparse, dim=1), dense
 
     def embed_points(self, coords_xy: Tensor, labels: Tensor) -> Tensor:
@@ -112,8 +116,10 @@ class PositionEmbeddingRandom(nn.Module):
 
     def _encode(self, unit_xy: Tensor) -> Tensor:
         matrix = self.positional_encoding_gaussian_matrix
-        phase = 2 * math.pi * ((2 * unit_xy.to(matrix.dtype) - 1) @ matrix)
-        return torch.cat([phase.sin(), phase.cos()], dim=-1)
+        wide = at_least_float32(matrix)  # fewer bits lose half a pixel
+        phase = 2 * math.pi * ((2 * unit_xy.to(wide.dtype) - 1) @ wide)
+        encoding = torch.cat([phase.sin(), phase.cos()], dim=-1)
+        return encoding if wide is matrix else encoding.to(matrix.dtype)
 
 
 def pad_points(coords_xy: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,15 +7,14 @@
  * whoever lacks Brotli (browsers do without TLS, unless the server is this machine), makes 3.69 MB.
  */
 
-import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readFile, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
-import { brotliCompress, constants, gzip } from 'node:zlib';
 import { ORT_VERSION, RUNTIMES } from './js/runtime.js';
+import { writePacked } from './pack.mjs';
 
-const BROTLI = { [constants.BROTLI_PARAM_QUALITY]: 10, [constants.BROTLI_PARAM_LGWIN]: 24 };
+const QUALITY = 10;
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 const source = path.dirname(createRequire(import.meta.url).resolve('onnxruntime-web'));
@@ -30,24 +29,11 @@ if (version !== ORT_VERSION) {
 await rm(vendor, { recursive: true, force: true });
 await mkdir(target, { recursive: true });
 await Promise.all(Object.values(RUNTIMES).map(async ({ module, wasm }) => {
-  await writeWithPacked(wasm, await readFile(path.join(source, wasm)));
-  await writeWithPacked(module, withoutSourceMap(await readFile(path.join(source, module), 'utf8')));
+  await writePacked(path.join(target, wasm), await readFile(path.join(source, wasm)), QUALITY);
+  const code = withoutSourceMap(await readFile(path.join(source, module), 'utf8'));
+  await writePacked(path.join(target, module), code, QUALITY);
 }));
 await cp(path.join(here, 'onnxruntime-web.licence.txt'), path.join(target, 'LICENSE.txt'));
-
-/**
- * @param {string} name
- * @param {Buffer} data
- */
-async function writeWithPacked(name, data) {
-  const file = path.join(target, name);
-  const brotli = { params: { ...BROTLI, [constants.BROTLI_PARAM_SIZE_HINT]: data.length } };
-  await Promise.all([
-    writeFile(file, data),
-    promisify(brotliCompress)(data, brotli).then((packed) => writeFile(`${file}.br`, packed)),
-    promisify(gzip)(data, { level: 9 }).then((packed) => writeFile(`${file}.gz`, packed)),
-  ]);
-}
 
 /** The source maps stay behind, so nothing should ask for them. @param {string} code */
 function withoutSourceMap(code) {

@@ -1,4 +1,4 @@
-"""Build hook of the Python package: onnxruntime-web into `static/vendor`, the kernel into `static/kernels`.
+"""Build hook of the Python package: onnxruntime-web and the page in `static/vendor`, the kernel in `static/kernels`.
 
 The runtime is up to 27 MB of WebAssembly from npm, so it is fetched and packed at build time and never committed.
 """
@@ -18,7 +18,8 @@ class VendorBuildHook(BuildHookInterface):
     def initialize(self, version: str, build_data: dict) -> None:
         root = Path(self.root)
         static = root / "static"
-        if any((static / "vendor").rglob("*.wasm.br")) and kernels_are_built(static / "kernels"):
+        runtime_is_there = any((static / "vendor").rglob("*.wasm.br"))
+        if runtime_is_there and kernels_are_built(static / "kernels") and page_is_built(static):
             return
         npm = shutil.which("npm")
         if npm is None:
@@ -35,3 +36,10 @@ def kernels_are_built(folder: Path) -> bool:
     source = (folder / "decoder.ts").stat().st_mtime
     builds = [folder / name for name in ("decoder.relaxed.wasm", "decoder.wasm")]
     return all(build.is_file() and build.stat().st_mtime >= source for build in builds)
+
+
+def page_is_built(static: Path) -> bool:
+    """Whether the build is there, and no older than any of its sources."""
+    build = static / "vendor" / "page.json"
+    sources = [static / "index.html", static / "styles.css", *(static / "js").rglob("*.js")]
+    return build.is_file() and build.stat().st_mtime >= max(source.stat().st_mtime for source in sources)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from demo.bench.chromium import WASM, fresh_profile
@@ -11,20 +12,24 @@ from demo.bench.interleave import Spread
 from demo.bench.real_page import RealPage, demo_server
 from demo.bench.report import Findings, Row, Table
 from demo.bench.scale import Scale
+from demo.page import Document, static_folder
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Request
 
 KINDS = {
-    "/static/vendor/": "runtime",
+    "/static/vendor/onnxruntime": "runtime",
     "/api/decoders/": "decoder",
     "/api/embeddings/": "embedding",
     "/static/gallery/": "gallery",
 }
+FORMS = {"minified": "", "gzip": ".gz", "Brotli": ".br"}
 VISITS = ("first visit", "second visit")
-TIMES_NOTE = (
-    "The page's own clock in ms, median (least-most); wasm x1, embedded model, server and browser on one machine."
-)
+TIMES_NOTE = """\
+The page's own clock in ms, median (least-most); wasm x1, embedded model, server and browser on one machine.
+Interactive: from the start of the navigation until everything on the page answers, which is before the decoder is
+there."""
+SIZES_NOTE = "Bytes of our own JavaScript and CSS as it is served, each file whenever it is loaded."
 BYTES_NOTE = "Bytes over the wire until the first mask, headers included, by what they are."
 
 
@@ -64,8 +69,26 @@ def measure(scale: Scale) -> Findings:
                     weights[visit] = meter.take()
                     page.close()
     return Findings(
-        [Table("Cold start", TIMES_NOTE, _time_rows(times)), Table("Bytes per visit", BYTES_NOTE, _byte_rows(weights))]
+        [
+            Table("Cold start", TIMES_NOTE, _time_rows(times)),
+            Table("Bytes per visit", BYTES_NOTE, _byte_rows(weights)),
+            Table("The page's own files", SIZES_NOTE, _size_rows()),
+        ]
     )
+
+
+def _size_rows() -> list[Row]:
+    """Of the build that is served. Raises `RuntimeError` where it is missing or older than the sources."""
+    document = Document(static_folder())
+    if document.path == document.source:
+        raise RuntimeError("the page is not built, or its sources changed since; run: npm run page")
+    files = sorted(file for suffix in ("*.js", "*.css") for file in document.path.parent.glob(suffix))
+    rows = [{"file": file.name} | {form: _size(file, suffix) for form, suffix in FORMS.items()} for file in files]
+    return [*rows, {"file": "all"} | {form: sum(row[form] for row in rows) for form in FORMS}]
+
+
+def _size(file: Path, suffix: str) -> int:
+    return file.with_name(file.name + suffix).stat().st_size
 
 
 def _time_rows(times: dict[str, list[dict[str, float]]]) -> list[Row]:

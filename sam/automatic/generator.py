@@ -78,7 +78,7 @@ class SamAutomaticMaskGenerator:
     @classmethod
     def preset(cls, model: SAM, name: str, **changes: Any) -> SamAutomaticMaskGenerator:
         """A generator for `few`, `balanced` or `fine` (see `settings.PRESETS`), with `changes` on top."""
-        settings = Settings.preset(name, **changes)
+        settings = Settings.preset(name, model.config.model_id, **changes)
         return cls(model, **{field.name: getattr(settings, field.name) for field in fields(Settings)})
 
     def generate(self, image: np.ndarray, *, embedding: ImageEmbedding | None = None) -> list[Record]:

@@ -19,6 +19,14 @@ PRESETS: dict[str, dict[str, Any]] = {
     "fine": {"points_per_side": 32, "crop_n_layers": 1, "crop_n_points_downscale_factor": 2, "pred_iou_thresh": 0.84},
 }
 """How much to find: the main objects, Meta's defaults, or small things too. Whatever is not said is the default."""
+OF_MODEL: dict[str, dict[str, dict[str, Any]]] = {
+    "tiny": {
+        "few": {"pred_iou_thresh": 0.5, "stability_score_thresh": 0.1},
+        "balanced": {"pred_iou_thresh": 0.4, "stability_score_thresh": 0.1, "min_mask_region_area": 200},
+        "fine": {"pred_iou_thresh": 0.35, "stability_score_thresh": 0.15, "min_mask_region_area": 100},
+    }
+}
+"""What a preset says otherwise for a model, by its id: `tiny` predicts less IoU, and its logits are flatter."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +65,11 @@ class Settings:
             _require_grids(self.point_grids, self.crop_n_layers)
 
     @classmethod
-    def preset(cls, name: str, **changes: Any) -> Settings:
-        """The settings of a preset, with `changes` on top of it."""
+    def preset(cls, name: str, model_id: str = "", **changes: Any) -> Settings:
+        """The settings of a preset, as it suits the model of this id, with `changes` on top of it."""
         if name not in PRESETS:
             raise ValueError(f"preset {name!r} is unknown; use one of {', '.join(PRESETS)}")
-        return cls(**{**PRESETS[name], **changes})
+        return cls(**{**PRESETS[name], **OF_MODEL.get(model_id, {}).get(name, {}), **changes})
 
 
 def _require_at_least(least: float, **values: float | None) -> None:

@@ -131,7 +131,7 @@ def job_of(options: argparse.Namespace) -> Job:
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     cache = EmbeddingCache(options.cache, int(options.cache_limit * 2**30)) if options.cache else None
     model = load_sam(options.checkpoint, device=options.device)
-    asker = Asker(model, options.mode, Settings.preset(options.preset, **given), cache)
+    asker = Asker(model, options.mode, Settings.preset(options.preset, model.config.model_id, **given), cache)
     return Job(pictures, prompts, asker, Answers(options.out), options.format)
 
 

@@ -28,6 +28,7 @@ import { toBase64, toHalves } from './protocol.js';
  * @property {string} embedding_url
  * @property {string} events_url
  * @property {string} decode_url
+ * @property {string} picture_url
  */
 
 /** @typedef {{file: string, title: string, credit: string, licence: string} & import('./geometry.js').Size} GalleryItem */
@@ -35,7 +36,8 @@ import { toBase64, toHalves } from './protocol.js';
 /** @typedef {(share: number | null) => void} OnShare from 0 to 1, null while the total is unknown */
 /** @typedef {ReturnType<typeof createApi>} Api */
 
-const GALLERY = '/static/gallery/';
+/** Addresses of our own are relative to the page, which may lie under a prefix; the server's answers know theirs. */
+const GALLERY = 'static/gallery/';
 
 /** A request that got no answer, or a refusal. */
 export class ApiError extends Error {
@@ -68,13 +70,16 @@ export function createApi(fetcher = globalThis.fetch.bind(globalThis)) {
 
   return {
     /** @returns {Promise<ModelInfo>} */
-    model: async () => (await request('/api/model', { cache: 'no-cache' })).json(),
+    model: async () => (await request('api/model', { cache: 'no-cache' })).json(),
 
     /** @returns {Promise<GalleryItem[]>} */
     gallery: async () => (await request(`${GALLERY}gallery.json`)).json(),
 
     /** @param {GalleryItem} item */
     galleryPicture: async ({ file }) => (await request(GALLERY + file)).blob(),
+
+    /** What a browser can show of it. @param {ImageRecord} record @param {AbortSignal} signal */
+    picture: async ({ picture_url }, signal) => (await request(picture_url, { signal })).blob(),
 
     uploadImage,
     watchEncode,
@@ -152,7 +157,7 @@ function readWithShare(response, onShare) {
 function uploadImage(blob, { signal, onShare }) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
-    request.open('POST', '/api/images');
+    request.open('POST', 'api/images');
     request.setRequestHeader('Content-Type', blob.type.startsWith('image/') ? blob.type : 'application/octet-stream');
     request.upload.onprogress = ({ lengthComputable, loaded, total }) =>
       onShare(lengthComputable ? loaded / total : null);

@@ -42,18 +42,19 @@ export class PictureGoneError extends Error {
  * @param {Tier} options.tier
  * @param {number} options.threads
  * @param {boolean} options.suspending whether wasm can suspend (JSPI)
+ * @param {string} options.root the page's own address, beside which the worker finds the runtime
  * @param {DecoderInfo} options.decoder
  * @param {(share: number | null) => void} options.onShare of the download
  * @param {(timings: OpenTimings) => void} options.onTimings
  * @returns {Promise<Backend>}
  */
-export async function openWorkerBackend({ spawn, tier, threads, suspending, decoder, onShare, onTimings }) {
+export async function openWorkerBackend({ spawn, tier, threads, suspending, root, decoder, onShare, onTimings }) {
   const messenger = createMessenger(spawn());
   let patience = PATIENCE.least;
   /** @type {number | null} key of the picture that the worker holds */
   let held = null;
   try {
-    const open = { type: 'open', tier, threads, suspending, files: decoder.files };
+    const open = { type: 'open', tier, threads, suspending, root, files: decoder.files };
     const { timings } = await messenger.request(open, { onProgress: ({ share }) => onShare(share) });
     patience = Math.max(PATIENCE.least, PATIENCE.decodes * timings.warm_up);
     onTimings(timings);

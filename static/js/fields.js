@@ -8,6 +8,7 @@
 
 /** @import { Box, Frame, Point, Size } from './geometry.js' */
 import { clamp, gridRegion } from './geometry.js';
+import { regionsOf } from './regions.js';
 import { GRID } from './protocol.js';
 
 /** @typedef {Float32Array<ArrayBuffer>} Field */
@@ -27,6 +28,10 @@ import { GRID } from './protocol.js';
 const SLOPE = 4;
 const CELLS = GRID * GRID;
 const FAR = 1e9;
+const PASSES = 3;
+const FAINT = SLOPE;
+/** From a cell to its eight neighbours. */
+const AROUND = [-GRID - 1, -GRID, -GRID + 1, -1, 1, GRID - 1, GRID, GRID + 1];
 
 /** @type {Finish} */
 export const NO_FINISH = Object.freeze({ holes: 0, islands: 0, smooth: 0, grow: 0 });
@@ -176,13 +181,15 @@ export function paintPolygon(field, corners, adds) {
  * @param {Float32Array} field
  * @param {Finish} finish
  * @param {Extent} extent
+ * @param {readonly number[]} [anchors] cells that a person pointed at: their regions stay as they are
  * @returns {Field}
  */
-export function finished(field, { holes, islands, smooth, grow }, extent) {
+export function finished(field, { holes, islands, smooth, grow }, extent, anchors = []) {
   const area = extent.columns * extent.rows;
-  let result = Float32Array.from(field);
-  if (islands > 0) flipRegions(result, extent, true, islands * area);
-  if (holes > 0) flipRegions(result, extent, false, holes * area);
+  let result = new Float32Array(field);
+  if (islands > 0) removeIslands(result, extent, islands * area, anchors);
+  if (holes > 0) fillHoles(result, extent, holes * area, anchors);
+  if (islands > 0 || holes > 0) raiseFaint(result, extent);
   if (smooth > 0 || grow !== 0) {
     result = distances(result, extent);
     for (let pass = 0; pass < 3 && smooth > 0; pass += 1) result = blurred(result, extent, smooth);
@@ -197,61 +204,88 @@ export function changesNothing({ holes, islands, smooth, grow }) {
 }
 
 /**
- * Turn the regions of one side that are no larger than `most` cells into the other side. Holes must not touch the
- * picture's border: what does is surroundings.
+ * Islands up to so many cells are removed; the largest stays, or nothing would be left of a small object.
  * @param {Float32Array} field changed
  * @param {Extent} extent
- * @param {boolean} inside
  * @param {number} most
+ * @param {readonly number[]} anchors
  */
-function flipRegions(field, extent, inside, most) {
-  const seen = new Uint8Array(CELLS);
-  eachCell(extent, (start) => {
-    if (seen[start] || field[start] > 0 !== inside) return;
-    const { cells, touches } = regionFrom(field, start, extent, seen);
-    if (cells.length > most || (!inside && touches)) return;
-    for (const at of cells) field[at] = inside ? Math.min(-field[at], -1) : Math.max(-field[at], 1);
-  });
+function removeIslands(field, extent, most, anchors) {
+  const regions = regionsOf(field, extent, true, anchors);
+  const largest = Math.max(...regions.map(({ cells }) => cells.length));
+  for (const { cells, anchored } of regions) {
+    if (anchored || cells.length > most || cells.length === largest) continue;
+    flip(field, cells, -1);
+  }
 }
 
 /**
- * The cells of one side connected with a cell; diagonally only outside, so that a thin line still closes a hole.
- * @param {Float32Array} field
- * @param {number} start
+ * Holes up to so many cells are filled; what touches the picture's border is no hole.
+ * @param {Float32Array} field changed
  * @param {Extent} extent
- * @param {Uint8Array} seen changed
+ * @param {number} most
+ * @param {readonly number[]} anchors
  */
-function regionFrom(field, start, { columns, rows }, seen) {
-  const inside = field[start] > 0;
-  const cells = [start];
-  let touches = false;
-  seen[start] = 1;
-  for (let next = 0; next < cells.length; next += 1) {
-    const [x, y] = [cells[next] % GRID, Math.floor(cells[next] / GRID)];
-    touches ||= x === 0 || y === 0 || x === columns - 1 || y === rows - 1;
-    for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
-      const at = cells[next] + dx + dy * GRID;
-      const within = x + dx >= 0 && x + dx < columns && y + dy >= 0 && y + dy < rows;
-      if (!within || seen[at] || field[at] > 0 !== inside) continue;
-      seen[at] = 1;
-      cells.push(at);
+function fillHoles(field, extent, most, anchors) {
+  for (const { cells, touches, anchored } of regionsOf(field, extent, false, anchors)) {
+    if (anchored || touches || cells.length > most) continue;
+    flip(field, cells, 1);
+  }
+}
+
+/**
+ * Give a region to the other side, with the values around it: a step in the field would be drawn as an edge.
+ * @param {Float32Array} field changed
+ * @param {Int32Array} cells that no cell of their own side touches
+ * @param {1 | -1} side
+ */
+function flip(field, cells, side) {
+  for (let pass = 0; pass < PASSES; pass += 1) {
+    for (const at of cells) {
+      let sum = 0;
+      for (const step of AROUND) sum += Math.abs(field[at + step] ?? 0);
+      field[at] = (side * sum) / AROUND.length;
     }
   }
-  return { cells, touches };
+}
+
+/**
+ * A value near zero beside a large one is drawn as an edge. Away from edges it becomes half of the largest beside it.
+ * @param {Float32Array} field changed, but no cell changes sides
+ * @param {Extent} extent
+ */
+function raiseFaint(field, { columns, rows }) {
+  for (let y = 1; y < rows - 1; y += 1) {
+    for (let x = 1, at = y * GRID + 1; x < columns - 1; x += 1, at += 1) {
+      const value = field[at];
+      if (Math.abs(value) < FAINT) field[at] = raised(field, at, value > 0 ? 1 : -1);
+    }
+  }
+}
+
+/** @param {Float32Array} field @param {number} at @param {1 | -1} side */
+function raised(field, at, side) {
+  let most = 0;
+  for (let step = 0; step < AROUND.length; step += 1) {
+    const value = side * field[at + AROUND[step]];
+    if (!(value > 0)) return field[at];
+    if (value > most) most = value;
+  }
+  return side * Math.max(side * field[at], most / 2);
 }
 
 /**
  * The distance of each cell's centre to the edge, in cells, positive inside.
  * @param {Float32Array} field
  * @param {Extent} extent
+ * @param {number} [side] cells of a row
  * @returns {Field}
  */
-export function distances(field, extent) {
-  const [within, without] = [squaredDistances(field, extent, true), squaredDistances(field, extent, false)];
+export function distances(field, extent, side = GRID) {
+  const [within, without] = [squaredDistances(field, extent, side, true), squaredDistances(field, extent, side, false)];
   return Float32Array.from(field, (value, at) => {
-    const far = Math.sqrt(value > 0 ? without[at] : within[at]);
-    const side = Math.min(far - 0.5, GRID);
-    return value > 0 ? side : -side;
+    const far = Math.min(Math.sqrt(value > 0 ? without[at] : within[at]) - 0.5, side);
+    return value > 0 ? far : -far;
   });
 }
 
@@ -260,14 +294,16 @@ export function distances(field, extent) {
  * (Felzenszwalb and Huttenlocher, 2012).
  * @param {Float32Array} field
  * @param {Extent} extent
+ * @param {number} side
  * @param {boolean} inside
  */
-function squaredDistances(field, { columns, rows }, inside) {
-  const result = new Float64Array(CELLS).fill(FAR);
-  eachCell({ columns, rows }, (at) => (result[at] = field[at] > 0 === inside ? 0 : FAR));
-  const [line, feet, borders] = [new Float64Array(GRID), new Int32Array(GRID), new Float64Array(GRID + 1)];
-  for (let x = 0; x < columns; x += 1) envelope(result, x, GRID, rows, line, feet, borders);
-  for (let y = 0; y < rows; y += 1) envelope(result, y * GRID, 1, columns, line, feet, borders);
+function squaredDistances(field, { columns, rows }, side, inside) {
+  const result = new Float64Array(field.length).fill(FAR);
+  eachCell({ columns, rows }, (at) => (result[at] = field[at] > 0 === inside ? 0 : FAR), side);
+  const longest = Math.max(columns, rows);
+  const [line, feet, borders] = [new Float64Array(longest), new Int32Array(longest), new Float64Array(longest + 1)];
+  for (let x = 0; x < columns; x += 1) envelope(result, x, side, rows, line, feet, borders);
+  for (let y = 0; y < rows; y += 1) envelope(result, y * side, 1, columns, line, feet, borders);
   return result;
 }
 
@@ -334,9 +370,10 @@ function blurLine(from, to, start, stride, length, radius) {
 /**
  * @param {Extent} extent
  * @param {(at: number, x: number, y: number) => void} visit
+ * @param {number} [side]
  */
-function eachCell({ columns, rows }, visit) {
-  for (let y = 0; y < rows; y += 1) for (let x = 0; x < columns; x += 1) visit(y * GRID + x, x, y);
+function eachCell({ columns, rows }, visit, side = GRID) {
+  for (let y = 0; y < rows; y += 1) for (let x = 0; x < columns; x += 1) visit(y * side + x, x, y);
 }
 
 /**

@@ -24,6 +24,7 @@ import { mountSketch } from './sketch-panel.js';
 import { mountStartScreen } from './start-screen.js';
 import { INITIAL_STATE, createStore, nextFeedback, openQuestion, watch } from './store.js';
 import { mountStrip } from './strip.js';
+import { mountTakeHome } from './take-home/door.js';
 import { chooseDecoder, forcedTier, readEnvironment, surveyTiers, threadsFor } from './tiers.js';
 import { createTimings, timeOpening, timedBackend } from './timings.js';
 import { mountTools } from './tool-bar.js';
@@ -65,6 +66,7 @@ mountSketch(store, actions);
 mountObjects(store, actions);
 mountStrip(store, actions);
 mountViewBar(store, actions);
+mountTakeHome(store, actions);
 mountMarks(byId('marks', SVGSVGElement), store);
 watch(store, (state) => state, renderer.show);
 watch(store, ({ picture }) => picture?.decodable ?? null, decoder.setPicture);
@@ -82,6 +84,7 @@ new ResizeObserver(([{ contentRect: { width, height } }]) => actions.resizeStage
 lookClosely(store, actions);
 timeOpening(store, timings);
 exposeDebug(store, { renderer, stage, timings });
+timings.note('interactive', performance.now());
 actions.start();
 keepWork(store, actions, createArchive());
 
@@ -99,6 +102,7 @@ async function openBackend(tier, onShare) {
     tier,
     threads: threadsFor(tier, found),
     suspending: found.suspending,
+    root: document.baseURI,
     decoder: chooseDecoder(tier, service.info.decoders),
     onShare,
     onTimings: (parts) => Object.entries(parts).forEach(([name, milliseconds]) => timings.note(name, milliseconds)),

@@ -3,32 +3,41 @@
 
 /** @import { Changes } from './changes.js' */
 /** @import { Combination, Extent, Finish } from './fields.js' */
-/** @import { Mask, Thing } from './work.js' */
+/** @import { Mask, Thing, Work } from './work.js' */
 import { NO_FINISH, changesNothing, combine, extentOf, finished } from './fields.js';
 import { GRID } from './protocol.js';
-import { pictureFrame } from './store.js';
-import { moved, nextColour, nextId, selectedThings, withChange, withThing, without } from './work.js';
+import { anchorsOf, finishFor, sourceOf } from './specks.js';
+import { pictureFrame, strip } from './store.js';
+import {
+  advance, moved, nextColour, nextId, selectedThings, undone, withChange, withThing, without,
+} from './work.js';
 import { paintedStep } from './sketch-actions.js';
 
 const VERBS = { unite: 'Merged', subtract: 'Subtracted', intersect: 'Intersected' };
 
 /** @param {Changes} changes */
-export function createObjectActions({ get, change, work, step, amend }) {
+export function createObjectActions({ get, change, changePicture, changeTimeline, work, step, amend }) {
   /** @returns {Extent} */
   function extent() {
     const frame = pictureFrame(get());
     return frame ? extentOf(frame) : { columns: GRID, rows: GRID };
   }
 
+  /** @param {readonly import('./work.js').Step[]} steps @returns {readonly number[]} */
+  function anchors(steps) {
+    const frame = pictureFrame(get());
+    const prompts = steps.at(-1)?.prompts;
+    return frame && prompts ? anchorsOf(prompts, frame) : [];
+  }
+
   /** The sketch becomes an object, or takes the place of the one that it edits. */
   function keep() {
-    const { service, nextLabel } = get();
+    const { nextLabel } = get();
     const now = work();
     const last = now.sketch.at(-1);
     if (!last?.answer) return null;
-    const threshold = service.status === 'ready' ? service.info.mask_threshold : 0;
-    const source = trimmed(last.answer.logits, threshold, extent());
-    const finish = now.things.find(({ id }) => id === now.editing)?.finish ?? NO_FINISH;
+    const source = trimmed(sourceOf(get(), last.answer), extent());
+    const finish = now.things.find(({ id }) => id === now.editing)?.finish ?? finishFor(get(), last.answer);
     const id = nextId(now);
     const next = withThing(now, {
       id,
@@ -36,7 +45,7 @@ export function createObjectActions({ get, change, work, step, amend }) {
       colour: labelColour(nextLabel) ?? nextColour(now),
       source,
       finish,
-      shape: shapeOf(source, finish, extent()),
+      shape: shapeOf(source, finish, extent(), anchors(now.sketch)),
       iou: last.painted ? null : last.answer.iou,
       steps: now.sketch,
     });
@@ -72,16 +81,24 @@ export function createObjectActions({ get, change, work, step, amend }) {
     step(ids.reduce((now, id) => withChange(now, id, { label, ...(colour && { colour }) }), work()));
   }
 
+  /** @param {number} id to be taken up again, from the prompts that made it */
+  function edit(id) {
+    if (work().editing === id) return;
+    if (work().sketch.length > 0) keep();
+    const thing = work().things.find((each) => each.id === id);
+    if (!thing) return;
+    if (thing.locked) return change({ notice: `${thing.label} is locked. Unlock it in the list of objects.` });
+    const sketch = thing.steps.length > 0 ? thing.steps : [paintedStep(asMask(thing))];
+    step({ sketch, editing: id, selected: [id] }, { tool: 'select' });
+  }
+
   return {
     keep,
-    /** @param {number} id to be taken up again, from the prompts that made it */
-    edit(id) {
-      if (work().editing === id) return;
-      if (work().sketch.length > 0) keep();
-      const thing = work().things.find((each) => each.id === id);
-      if (!thing || thing.locked) return;
-      const sketch = thing.steps.length > 0 ? thing.steps : [paintedStep(asMask(thing))];
-      step({ sketch, editing: id, selected: [id] }, { tool: 'select' });
+    edit,
+    /** Take back the last step, which was not meant, and edit. @param {number} id */
+    editInstead(id) {
+      changeTimeline(undone);
+      edit(id);
     },
     /**
      * @param {number} id
@@ -117,6 +134,16 @@ export function createObjectActions({ get, change, work, step, amend }) {
       const { labels, nextLabel } = get();
       change({ labels: labels.filter((each) => each.name !== name), nextLabel: nextLabel === name ? '' : nextLabel });
     },
+    /**
+     * Objects onto one of the pictures, as one step.
+     * @param {number} key
+     * @param {(work: Work) => readonly Thing[]} lay
+     */
+    layObjects(key, lay) {
+      const { timeline } = strip(get()).find((picture) => picture.key === key) ?? {};
+      if (!timeline) return;
+      changePicture(key, { timeline: advance(timeline, { ...timeline.work, things: lay(timeline.work) }) });
+    },
     /** @param {number} id @param {number} places upwards */
     move(id, places) {
       const next = moved(work(), id, places);
@@ -148,28 +175,27 @@ export function createObjectActions({ get, change, work, step, amend }) {
       const thing = work().things.find((each) => each.id === id);
       if (!thing || thing.locked) return;
       const finish = { ...thing.finish, ...part };
-      const next = withChange(work(), id, { finish, shape: shapeOf(thing.source, finish, extent()) });
+      const next = withChange(work(), id, { finish, shape: shapeOf(thing.source, finish, extent(), anchors(thing.steps)) });
       if (goesOn) amend(next);
       else step(next);
     },
   };
 }
 
-/** @param {Float32Array<ArrayBuffer>} source @param {Finish} finish @param {Extent} extent */
-function shapeOf(source, finish, extent) {
-  return changesNothing(finish) ? source : finished(source, finish, extent);
+/** @param {Float32Array<ArrayBuffer>} source @param {Finish} finish @param {Extent} extent @param {readonly number[]} anchors */
+function shapeOf(source, finish, extent, anchors) {
+  return changesNothing(finish) ? source : finished(source, finish, extent, anchors);
 }
 
 /**
- * A field whose edge is at zero, without what lies beyond the picture.
- * @param {Float32Array} logits
- * @param {number} threshold
+ * A field without what lies beyond the picture.
+ * @param {Float32Array} field
  * @param {Extent} extent
  */
-function trimmed(logits, threshold, { columns, rows }) {
-  return Float32Array.from(logits, (value, at) => {
+function trimmed(field, { columns, rows }) {
+  return Float32Array.from(field, (value, at) => {
     const beyond = at % GRID > columns || Math.floor(at / GRID) > rows;
-    return beyond ? Math.min(value - threshold, -1) : value - threshold;
+    return beyond ? Math.min(value, -1) : value;
   });
 }
 

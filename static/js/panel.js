@@ -6,6 +6,7 @@
 /** @import { Tier } from './tiers.js' */
 import { byId, create, find, setText } from './dom.js';
 import { coverage, extentOf } from './fields.js';
+import { shownField } from './specks.js';
 import { committedPrompts, isKept, pictureFrame, pictureSize, pictureView, quantile, watch, workOf } from './store.js';
 import { TIERS, TIER_NAMES } from './tiers.js';
 
@@ -239,7 +240,7 @@ function keptText(state) {
 function maskText(state) {
   const frame = pictureFrame(state);
   if (!frame || !state.mask || !isKept(state)) return '';
-  const share = 100 * coverage(state.mask.logits, extentOf(frame));
+  const share = 100 * coverage(shownField(state, state.mask), extentOf(frame));
   const score = state.mask.candidates.length > 0 ? `, score ${Math.min(1, Math.max(0, state.mask.iou)).toFixed(2)}` : '';
   return ` The mask covers ${share.toFixed(share < 10 ? 1 : 0)} % of the picture${score}.`;
 }

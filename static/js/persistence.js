@@ -6,11 +6,12 @@
 /** @import { Picture, State, Store } from './store.js' */
 import { lightened, timelineOf } from './archive.js';
 import { byId, create, find } from './dom.js';
+import { forGood, forTab } from './shelf.js';
 import { strip, watch } from './store.js';
 
 const PAUSE_MS = 400;
 const RECENT = 8;
-const [SESSION, LABELS, CURRENT] = ['sam-session', 'sam-labels', 'sam-current'];
+const [SESSION, LABELS, CURRENT, SPECKS] = ['sam-session', 'sam-labels', 'sam-current', 'sam-specks'];
 
 /**
  * @param {Store<State>} store
@@ -23,15 +24,18 @@ export async function keepWork(store, actions, archive) {
   const saved = new Map();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let waiting;
+  let told = false;
 
   const stored = await archive.all().catch(() => /** @type {Stored[]} */ ([]));
   actions.setLabels(readLabels());
+  actions.setTidies(forGood.get(SPECKS) !== 'shown');
   const mine = stored.filter((each) => each.session === session).sort((a, b) => a.key - b.key);
   showRecent(stored.filter((each) => each.session !== session), actions, archive);
   if (mine.length > 0 && !store.get().picture) await restore(mine);
 
-  watch(store, ({ labels }) => labels, (labels) => localStorage.setItem(LABELS, JSON.stringify(labels)));
-  watch(store, ({ picture }) => picture?.key ?? 0, (key) => sessionStorage.setItem(CURRENT, String(key)));
+  watch(store, ({ labels }) => labels, (labels) => forGood.set(LABELS, JSON.stringify(labels)));
+  watch(store, ({ tidies }) => tidies, (tidies) => forGood.set(SPECKS, tidies ? 'left out' : 'shown'));
+  watch(store, ({ picture }) => picture?.key ?? 0, (key) => forTab.set(CURRENT, String(key)));
   watch(store, (state) => strip(state).map(({ key, timeline }) => ({ key, work: timeline.work })), () => {
     clearTimeout(waiting);
     waiting = setTimeout(save, PAUSE_MS);
@@ -40,7 +44,7 @@ export async function keepWork(store, actions, archive) {
 
   /** @param {Stored[]} pictures */
   async function restore(pictures) {
-    const current = Number(sessionStorage.getItem(CURRENT));
+    const current = Number(forTab.get(CURRENT));
     for (const { key, work } of pictures) saved.set(key, work);
     const openings = pictures.map(({ blob, name, work, key }) => ({ blob, name, key, timeline: timelineOf(work) }));
     const first = openings.findIndex(({ key }) => key === current);
@@ -63,7 +67,13 @@ export async function keepWork(store, actions, archive) {
     if (saved.get(key) === work) return;
     saved.set(key, work);
     const entry = { id: idOf(key), session, key, name, blob, work: lightened(work), savedAt: Date.now() };
-    archive.save(entry).catch((error) => actions.say(`Your work cannot be stored here: ${error.message}`));
+    archive.save(entry).catch(tellOnce);
+  }
+
+  /** Where one picture cannot be stored, the others cannot either. @param {Error} error */
+  function tellOnce(error) {
+    if (!told) actions.say(`Your work cannot be stored here: ${error.message}`);
+    told = true;
   }
 
   /** @param {number} key */
@@ -102,15 +112,15 @@ function showRecent(stored, actions, archive) {
 }
 
 function sessionName() {
-  const name = sessionStorage.getItem(SESSION) ?? Math.random().toString(36).slice(2);
-  sessionStorage.setItem(SESSION, name);
+  const name = forTab.get(SESSION) ?? Math.random().toString(36).slice(2);
+  forTab.set(SESSION, name);
   return name;
 }
 
 /** @returns {import('./store.js').LabelName[]} */
 function readLabels() {
   try {
-    const labels = JSON.parse(localStorage.getItem(LABELS) ?? '[]');
+    const labels = JSON.parse(forGood.get(LABELS) ?? '[]');
     return Array.isArray(labels) ? labels.filter(({ name, colour }) => name && /^#[0-9a-f]{6}$/.test(colour)) : [];
   } catch {
     return [];

@@ -1,13 +1,13 @@
 // @ts-check
 /** What the stage should look like: at most once per animation frame, and only when something changed. */
 
-/** @import { Box, View } from './geometry.js' */
+/** @import { View } from './geometry.js' */
 /** @import { Layer, Scene } from './painter.js' */
 /** @import { State } from './store.js' */
 import { createEasel } from './easel.js';
-import { boundsOf } from './fields.js';
 import { gridRegion } from './geometry.js';
 import { GRID } from './protocol.js';
+import { shownField } from './specks.js';
 import { isKept, pictureFrame, pictureSize, pictureView, workOf } from './store.js';
 
 /** @typedef {ReturnType<typeof createRenderer>} Renderer */
@@ -16,7 +16,7 @@ const EASE_MS = 90;
 const LINE = 1.5;
 const CORNER = 10;
 /** The parts of the state that a frame shows; a mouse that moves changes none of them. */
-const DRAWN = /** @type {const} */ (['picture', 'mask', 'preview', 'stage', 'service', 'display', 'opacity']);
+const DRAWN = /** @type {const} */ (['picture', 'mask', 'preview', 'stage', 'service', 'display', 'before', 'opacity', 'tidies']);
 const WHOLE_GRID = { width: GRID, height: GRID };
 
 /**
@@ -33,7 +33,7 @@ export function createRenderer(canvas, { force2d, still, tint }) {
   /** @type {ImageBitmap | null} */
   let shownBitmap = null;
   /** @type {Float32Array | null} */
-  let shownLogits = null;
+  let shownMask = null;
   /** @type {Float32Array | null} */
   let shownNext = null;
   /** @type {number | null} */
@@ -61,21 +61,18 @@ export function createRenderer(canvas, { force2d, still, tint }) {
   }
 
   /** @param {State} current */
-  function upload({ picture, mask, preview }) {
+  function upload(current) {
+    const { picture, mask, preview } = current;
+    const shown = mask && shownField(current, mask);
+    const next = preview && shownField(current, preview);
     if (picture?.bitmap && picture.bitmap !== shownBitmap) {
       shownBitmap = picture.bitmap;
       easel.setPicture(picture.bitmap);
       if (picture.key !== shownKey) Object.assign(shares, { mask: 0, kept: 0, awake: 0, preview: 0 });
       shownKey = picture.key;
     }
-    if (mask && mask.logits !== shownLogits) {
-      shownLogits = mask.logits;
-      easel.setLogits(mask.logits);
-    }
-    if (preview && preview.logits !== shownNext) {
-      shownNext = preview.logits;
-      easel.setNext(preview.logits);
-    }
+    if (shown && shown !== shownMask) easel.setLogits((shownMask = shown));
+    if (next && next !== shownNext) easel.setNext((shownNext = next));
   }
 
   /** Send the fields that changed, forget those that are gone. @param {State} current */
@@ -123,10 +120,16 @@ export function createRenderer(canvas, { force2d, still, tint }) {
       view: { x: view.x * ratio, y: view.y * ratio, width: view.width * ratio, height: view.height * ratio },
       region: frame ? gridRegion(frame, GRID) : WHOLE_GRID,
       frame,
-      threshold: current.service.status === 'ready' ? current.service.info.mask_threshold : 0,
       size: (current.picture && pictureSize(current.picture)) ?? WHOLE_GRID,
-      layers: layersOf(current, shares.kept),
-      look: { ...shares, line: LINE, corner: current.picture?.lens ? 0 : CORNER, tint, display: current.display },
+      layers: layersOf(current),
+      look: {
+        ...shares,
+        line: LINE,
+        corner: current.picture?.lens ? 0 : CORNER,
+        tint,
+        fill: current.opacity * (1 - 0.6 * shares.kept),
+        display: displayOf(current),
+      },
       ratio,
     };
   }
@@ -145,6 +148,11 @@ export function createRenderer(canvas, { force2d, still, tint }) {
 }
 
 /** @param {State} state */
+function displayOf({ before, display }) {
+  return before ? 'original' : display;
+}
+
+/** @param {State} state */
 function targets(state) {
   return {
     mask: state.mask ? 1 : 0,
@@ -157,28 +165,13 @@ function targets(state) {
 /**
  * The objects as they are drawn; while a sketch is kept they step back.
  * @param {State} state
- * @param {number} kept
  * @returns {Layer[]}
  */
-function layersOf(state, kept) {
+function layersOf(state) {
   const { things, editing, selected } = workOf(state);
-  if (state.display === 'original' || state.picture?.phase.status === 'reading') return [];
+  if (displayOf(state) === 'original' || state.picture?.phase.status === 'reading') return [];
   const shown = things.filter(({ id, visible }) => visible && id !== editing);
-  return shown.map(({ id, shape, colour }) => {
-    return {
-      id, bounds: knownBounds(shape), colour: rgb(colour), fill: state.opacity * (1 - 0.6 * kept), selected: selected.includes(id),
-    };
-  });
-}
-
-/** @type {WeakMap<Float32Array, Box | null>} */
-const BOUNDS = new WeakMap();
-
-/** @param {Float32Array} field */
-function knownBounds(field) {
-  let bounds = BOUNDS.get(field);
-  if (bounds === undefined) BOUNDS.set(field, (bounds = boundsOf(field)));
-  return bounds;
+  return shown.map(({ id, colour }) => ({ id, colour: rgb(colour), selected: selected.includes(id) }));
 }
 
 /** @param {string} colour as #rrggbb */

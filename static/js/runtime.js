@@ -6,7 +6,7 @@
 /** @typedef {{module: string, wasm: string, provider: 'wasm' | 'webgpu'}} RuntimeFiles */
 
 export const ORT_VERSION = '1.30.0';
-const FOLDER = `/static/vendor/onnxruntime-web-${ORT_VERSION}/`;
+const FOLDER = `static/vendor/onnxruntime-web-${ORT_VERSION}/`;
 
 /** @type {Record<'wasm' | 'jspi' | 'asyncify', RuntimeFiles>} */
 export const RUNTIMES = {
@@ -18,10 +18,12 @@ export const RUNTIMES = {
 /**
  * @param {Tier} tier
  * @param {boolean} suspending JSPI needs 10 MB less than asyncify
+ * @param {string} root the page's own address
  * @returns {RuntimeFiles} with addresses instead of names
  */
-export function runtimeFor(tier, suspending) {
+export function runtimeFor(tier, suspending, root) {
   const webgpu = suspending ? RUNTIMES.jspi : RUNTIMES.asyncify;
   const { module, wasm, provider } = tier === 'webgpu' ? webgpu : RUNTIMES.wasm;
-  return { module: FOLDER + module, wasm: FOLDER + wasm, provider };
+  const address = (/** @type {string} */ name) => new URL(FOLDER + name, root).href;
+  return { module: address(module), wasm: address(wasm), provider };
 }

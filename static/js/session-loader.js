@@ -16,7 +16,7 @@ import { compileKernel, openPointKernel, withGraphForMany } from './kernel/loade
 import { EMBEDDING_SHAPE } from './protocol.js';
 import { runtimeFor } from './runtime.js';
 
-/** @typedef {{tier: Tier, threads: number, suspending: boolean, files: DecoderFiles}} OpenOptions */
+/** @typedef {{tier: Tier, threads: number, suspending: boolean, root: string, files: DecoderFiles}} OpenOptions */
 /** @typedef {'kernel' | 'point'} Role of the file that answers prompts */
 /** @typedef {Record<'runtime_download' | 'decoder_download' | 'session_creation' | 'warm_up', number>} OpenTimings in ms */
 /** @typedef {{start: number, end: number}} Span on this worker's clock */
@@ -30,7 +30,7 @@ const PAUSES_MS = [500, 1500];
  * @returns {Promise<{graph: HoverGraph, timings: OpenTimings}>}
  */
 export async function openGraph(options, onShare) {
-  const { provider } = runtimeFor(options.tier, options.suspending);
+  const { provider } = runtimeFor(options.tier, options.suspending, options.root);
   if (provider !== 'wasm') return openWith('point', options, onShare);
   try {
     return await openWith('kernel', options, onShare);
@@ -45,8 +45,8 @@ export async function openGraph(options, onShare) {
  * @param {OpenOptions} options
  * @param {OnShare} onShare
  */
-async function openWith(role, { tier, threads, suspending, files }, onShare) {
-  const runtime = runtimeFor(tier, suspending);
+async function openWith(role, { tier, threads, suspending, root, files }, onShare) {
+  const runtime = runtimeFor(tier, suspending, root);
   const bodies = downloadBoth(files, role, onShare);
   const ort = await loadRuntime(runtime, threads);
   /** @param {Uint8Array<ArrayBuffer>} bytes @param {boolean} prepares */

@@ -13,6 +13,7 @@ import {
 } from './fields.js';
 import { NO_PROMPTS, chooseMask, corrects, isAmbiguous, sameQuestion, withBox, withClick } from './prompts.js';
 import { GRID } from './protocol.js';
+import { shownField } from './specks.js';
 import { openQuestion, pictureFrame } from './store.js';
 import { promptsOf, redone, selectedThings, undone, withClickAt, withPick, withStep } from './work.js';
 
@@ -37,7 +38,7 @@ export function createSketchActions({ get, change, changeTimeline, work, step })
     const { draft } = get();
     if (draft && 'painted' in draft) return { field: draft.painted.logits, editing: draft.editing };
     const answer = sketch.at(-1)?.answer;
-    if (answer) return { field: answer.logits, editing };
+    if (answer) return { field: shownField(get(), answer), editing };
     const [thing] = selectedThings(work());
     const taken = sketch.length === 0 && selected.length === 1 && thing && !thing.locked;
     const beside = taken && start && !(thing.shape[Math.floor(start[1]) * GRID + Math.floor(start[0])] > 0);

@@ -1,22 +1,26 @@
 // @ts-check
-/** The mask in hand: the model's four candidates to choose from, and what is known about the chosen one. */
+/** The mask in hand: the model's four candidates to choose from, how it goes on, and what is known about it. */
 
 /** @import { Actions } from './actions.js' */
 /** @import { State, Store } from './store.js' */
 /** @import { Candidate } from './work.js' */
 import { byId, create, find, setText } from './dom.js';
 import { coverage, extentOf, stability } from './fields.js';
+import { NO_PROMPTS } from './prompts.js';
 import { GRID } from './protocol.js';
+import { shownField, shownLogits } from './specks.js';
 import { pictureFrame, watch, workOf } from './store.js';
 import { TOOLS } from './tools/index.js';
 
-const NAMES = ['One', 'Part', 'Object', 'Group'];
+const NAMES = ['Single', 'Part', 'Object', 'Group'];
 const MEANINGS = [
   'The single mask, for several points or a box',
   'The smallest of three: often a part',
   'The middle one of three: often the object',
   'The largest of three: often a group',
 ];
+/** @type {readonly Candidate[]} */
+const NONE = [];
 /** Cells per pixel of a preview. */
 const COARSE = 2;
 const INSIDE = [84, 120, 255, 190];
@@ -28,17 +32,41 @@ const OUTSIDE = [10, 10, 20, 110];
  */
 export function mountSketch(store, actions) {
   const section = byId('sketch', HTMLElement);
-  const refines = byId('refines', HTMLButtonElement);
-  refines.addEventListener('click', () => actions.setRefines(!store.get().refines));
-  watch(store, ({ refines: on }) => on, (on) => (refines.ariaChecked = String(on)));
+  mountSwitch('refines', store, actions.setRefines);
+  mountSwitch('tidies', store, actions.setTidies);
   watch(store, ({ tool, picture }) => (picture ? tool : null), (tool) => {
     setText(find(section, '.empty'), TOOLS.find(({ id }) => id === tool)?.hint ?? '');
   });
-  watch(store, (state) => workOf(state).sketch.at(-1) ?? null, (step, state) => {
+  watch(store, (state) => ({ tidies: state.tidies, step: workOf(state).sketch.at(-1) ?? null }), ({ step }, state) => {
     section.classList.toggle('is-made', step !== null);
     find(section, '.facts').replaceChildren(...(step?.answer ? factsOf(state) : []));
-  });
+  }, (a, b) => a.tidies === b.tidies && a.step === b.step);
   mountCandidates(byId('candidates', HTMLElement), store, actions);
+  mountLevel(byId('level', HTMLElement), store, actions);
+}
+
+/**
+ * @param {'refines' | 'tidies'} name of the button and of what it sets
+ * @param {Store<State>} store
+ * @param {(on: boolean) => void} set
+ */
+function mountSwitch(name, store, set) {
+  const button = byId(name, HTMLButtonElement);
+  button.addEventListener('click', () => set(!store.get()[name]));
+  watch(store, (state) => state[name], (on) => (button.ariaChecked = String(on)));
+}
+
+/**
+ * @param {HTMLElement} line
+ * @param {Store<State>} store
+ * @param {Actions} actions
+ */
+function mountLevel(line, store, actions) {
+  find(line, 'button').addEventListener('click', actions.forgetLevel);
+  watch(store, ({ level }) => level, (level) => {
+    line.hidden = level === null;
+    setText(find(line, 'strong'), level === null ? '' : NAMES[level]);
+  });
 }
 
 /**
@@ -56,24 +84,21 @@ function mountCandidates(group, store, actions) {
     actions.cyclePick(by);
     buttons.find((button) => button.ariaChecked === 'true')?.focus();
   });
-  watch(store, candidatesOf, (candidates, state) => {
+  watch(store, (state) => ({ tidies: state.tidies, candidates: candidatesOf(state) }), ({ candidates }, state) => {
     group.hidden = candidates.length === 0;
     candidates.forEach((candidate, index) => showCandidate(buttons[index], candidate, state));
-  });
+  }, (a, b) => a.tidies === b.tidies && a.candidates === b.candidates);
   watch(store, (state) => workOf(state).sketch.at(-1)?.answer?.index ?? null, (chosen) => {
     buttons.forEach((button, index) => {
       button.ariaChecked = String(index === chosen);
       button.tabIndex = index === chosen ? 0 : -1;
     });
   });
-  watch(store, ({ level }) => level, (level) => {
-    buttons.forEach((button, index) => button.classList.toggle('remembered', index === level));
-  });
 }
 
 /** @param {State} state @returns {readonly Candidate[]} */
 function candidatesOf(state) {
-  return workOf(state).sketch.at(-1)?.answer?.candidates ?? [];
+  return workOf(state).sketch.at(-1)?.answer?.candidates ?? NONE;
 }
 
 /**
@@ -82,8 +107,9 @@ function candidatesOf(state) {
  * @param {Actions} actions
  */
 function candidateButton(name, index, actions) {
-  const title = `${MEANINGS[index]}. Chosen for one click it is remembered while hovering; choose it again to let it go.`;
-  const children = [create('canvas'), create('span', { textContent: name }), create('small')];
+  const title = `${MEANINGS[index]}. Chosen after one click it answers the hover, too; choose it again for the best.`;
+  const words = create('span', {}, [create('b', { textContent: name }), create('small'), create('small')]);
+  const children = [create('canvas'), words];
   const button = create('button', { type: 'button', title, role: 'radio' }, children);
   button.addEventListener('click', () => actions.pick(index));
   return button;
@@ -100,25 +126,28 @@ function showCandidate(button, { iou, logits, index }, state) {
   if (!frame) return;
   const quality = Math.round(100 * Math.min(1, Math.max(0, iou)));
   const steady = Math.round(100 * stability(logits));
-  setText(find(button, 'small'), `${quality} · ${steady}`);
+  const [first, second] = button.querySelectorAll('small');
+  setText(first, `Quality ${quality} %`);
+  setText(second, `Stable ${steady} %`);
   button.ariaLabel = `${NAMES[index]}: predicted quality ${quality} %, stability ${steady} %`;
   const { columns, rows } = extentOf(frame);
-  drawPreview(canvas, logits, Math.ceil(columns / COARSE), Math.ceil(rows / COARSE));
+  const shown = shownLogits(state, logits, workOf(state).sketch.at(-1)?.prompts ?? NO_PROMPTS);
+  drawPreview(canvas, shown, Math.ceil(columns / COARSE), Math.ceil(rows / COARSE));
   canvas.style.backgroundImage = state.picture?.thumbnail ? `url("${state.picture.thumbnail}")` : '';
 }
 
 /**
  * @param {HTMLCanvasElement} canvas
- * @param {Float32Array} logits
+ * @param {Float32Array} field
  * @param {number} width
  * @param {number} height
  */
-function drawPreview(canvas, logits, width, height) {
+function drawPreview(canvas, field, width, height) {
   Object.assign(canvas, { width, height });
   const image = new ImageData(width, height);
   for (let y = 0; y < height; y += 1) {
     for (let x = 0; x < width; x += 1) {
-      const inside = logits[y * COARSE * GRID + x * COARSE] > 0;
+      const inside = field[y * COARSE * GRID + x * COARSE] > 0;
       image.data.set(inside ? INSIDE : OUTSIDE, (y * width + x) * 4);
     }
   }
@@ -130,11 +159,9 @@ function factsOf(state) {
   const frame = pictureFrame(state);
   const step = workOf(state).sketch.at(-1);
   if (!frame || !step?.answer) return [];
-  const { iou, logits } = step.answer;
   const percent = (/** @type {number} */ share) => `${(100 * Math.min(1, Math.max(0, share))).toFixed(share < 0.1 ? 1 : 0)} %`;
   /** @type {[string, string][]} */
-  const facts = [['Covers', percent(coverage(logits, extentOf(frame)))]];
+  const facts = [['Covers', percent(coverage(shownField(state, step.answer), extentOf(frame)))]];
   if (step.painted) facts.push(['Made', 'by hand']);
-  else facts.push(['Quality', percent(iou)], ['Stability', percent(stability(logits))]);
   return facts.map(([name, value]) => create('div', {}, [create('dt', { textContent: name }), create('dd', { textContent: value })]));
 }

@@ -69,6 +69,7 @@ import { NO_WORK, promptsOf } from './work.js';
  * @property {Label} label what a plain click adds
  * @property {number | null} level the candidate that answers single clicks; null for the best
  * @property {boolean} refines whether a click feeds the mask before it back
+ * @property {boolean} tidies whether specks are left out of what the model made
  * @property {number} brush diameter in CSS pixels
  * @property {Point | null} hover position under the pointer, in the picture
  * @property {'mouse' | 'keys'} pointer what moved the hover last
@@ -76,11 +77,13 @@ import { NO_WORK, promptsOf } from './work.js';
  * @property {Mask | null} mask the one shown
  * @property {Mask | null} preview what the next click would make of it
  * @property {Display} display
+ * @property {boolean} before whether the picture is shown as it was, for as long as that is held
  * @property {number} opacity of the objects' colours, from 0 to 1
  * @property {readonly LabelName[]} labels in the order of their keys
  * @property {string} nextLabel the label of the object to come
  * @property {readonly number[]} latencies of the last hovers, in milliseconds
  * @property {string | null} notice a passing message
+ * @property {readonly string[]} problems with files that came in, each named
  */
 
 /**
@@ -108,6 +111,7 @@ export const INITIAL_STATE = {
   label: 1,
   level: null,
   refines: true,
+  tidies: true,
   brush: 32,
   hover: null,
   pointer: 'mouse',
@@ -115,11 +119,13 @@ export const INITIAL_STATE = {
   mask: null,
   preview: null,
   display: 'fill',
+  before: false,
   opacity: 0.5,
   labels: [],
   nextLabel: '',
   latencies: [],
   notice: null,
+  problems: [],
 };
 
 /**
@@ -166,6 +172,27 @@ export function watch(store, select, react, same = Object.is) {
     if (same(value, next)) return;
     value = next;
     react(value, state);
+  });
+}
+
+/**
+ * The first state that fulfils a condition, perhaps the present one.
+ * @template T
+ * @param {Store<T>} store
+ * @param {(state: T) => unknown} fulfils
+ * @returns {Promise<T>}
+ */
+export function until(store, fulfils) {
+  return new Promise((resolve) => {
+    const stop = store.subscribe(look);
+    look(store.get());
+
+    /** @param {T} state */
+    function look(state) {
+      if (!fulfils(state)) return;
+      stop();
+      resolve(state);
+    }
   });
 }
 

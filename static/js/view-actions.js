@@ -41,11 +41,16 @@ export function createViewActions({ get, change, changePicture }) {
     chooseTool: (tool) => change({ tool, draft: null }),
     /** @param {boolean} refines */
     setRefines: (refines) => change({ refines }),
+    forgetLevel: () => change({ level: null }),
+    /** @param {boolean} tidies */
+    setTidies: (tidies) => change({ tidies }),
     /** @param {number} brush diameter in CSS pixels */
     setBrush: (brush) => change({ brush: clamp(Math.round(brush), BRUSHES.least, BRUSHES.most) }),
     /** @param {Display} display */
     setDisplay: (display) => change({ display }),
     nextDisplay: () => change({ display: DISPLAYS[(DISPLAYS.indexOf(get().display) + 1) % DISPLAYS.length] }),
+    /** @param {boolean} before */
+    compare: (before) => change({ before }),
     /** @param {number} opacity */
     setOpacity: (opacity) => change({ opacity: clamp(opacity, 0, 1) }),
 

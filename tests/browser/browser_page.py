@@ -76,6 +76,10 @@ class SamPage:
         self.page.goto(f"{self.address}?{urlencode(query)}")
         return self.wait_for("a decoder", lambda state: state["decoder"]["status"] == "ready")
 
+    def show_specks(self) -> None:
+        """Before `open`: masks as the model makes them, to be compared with PyTorch's."""
+        self.page.add_init_script("localStorage.setItem('sam-specks', 'shown')")
+
     def open_gallery(self, picture: Picture) -> None:
         self.page.locator(f'#gallery img[src$="{picture.name}"]').click()
         self.wait_until_ready(picture)

@@ -13,7 +13,7 @@ from browser_pictures import Oracle, Picture
 from browser_server import ROOT, DemoServer, Tripwire
 from playwright.sync_api import Browser, BrowserContext, Playwright, sync_playwright
 
-from demo.page import static_folder, vendor_is_built
+from demo.page import Document, static_folder, vendor_is_built
 from demo.settings import parse_settings
 from sam import load_sam
 
@@ -66,13 +66,16 @@ def chromium(playwright: Playwright) -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def runtime() -> None:
-    """onnxruntime-web for the page; the package build puts it there, a bare checkout may lack it."""
-    if vendor_is_built(static_folder()):
+    """What the page runs on, and the page as it is served to people: built, and from the sources as they are now."""
+    static = static_folder()
+    document = Document(static)
+    if vendor_is_built(static) and document.path != document.source:
         return
     npm = shutil.which("npm")
     if npm is None:
-        pytest.skip("npm is missing, and so is static/vendor, which it would fill")
-    for command in (["ci", "--ignore-scripts"], ["run", "vendor"]):
+        pytest.skip("npm is missing, and so is what it would build in static/vendor")
+    commands = [["run", "page"]] if vendor_is_built(static) else [["ci", "--ignore-scripts"], ["run", "vendor"]]
+    for command in commands:
         subprocess.run([npm, *command], cwd=ROOT, check=True, capture_output=True)
 
 

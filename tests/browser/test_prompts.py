@@ -21,6 +21,7 @@ def coffee(photographs):
 
 @pytest.fixture
 def page(sam_page, coffee):
+    sam_page.show_specks()
     sam_page.open()
     sam_page.open_gallery(coffee)
     return sam_page

@@ -3,6 +3,7 @@
 from collections import Counter
 
 import pytest
+from browser_page import SamPage
 from playwright.sync_api import BrowserContext, Request
 
 pytestmark = pytest.mark.browser
@@ -10,7 +11,7 @@ pytestmark = pytest.mark.browser
 MEGABYTE = 1_000_000
 FIRST_VISIT, NEXT_VISIT = 6 * MEGABYTE, 0.05 * MEGABYTE
 KINDS = {
-    "/static/vendor/": "runtime",
+    "/static/vendor/onnxruntime": "runtime",
     "/api/decoders/": "decoder",
     "/api/embeddings/": "embedding",
     "/static/gallery/": "pictures",
@@ -35,10 +36,11 @@ class Meter:
         return bytes_by_kind
 
 
-def test_first_visit_is_light_and_the_next_moves_next_to_nothing(context, sam_page, photographs, capsys):
+def test_first_visit_is_light_and_the_next_moves_next_to_nothing(context, server, photographs, capsys):
     meter = Meter(context)
     visits = []
     for _ in range(2):
+        sam_page = SamPage(context.new_page(), server.address)
         sam_page.open(tier="wasm")
         sam_page.open_gallery(photographs["chelsea"])
         sam_page.hover(*CAT)

@@ -152,6 +152,7 @@ def event(operator, microseconds):
 def test_bytes_are_told_by_what_they_are():
     assert kind_of("http://127.0.0.1:1/static/vendor/onnxruntime-web-1/ort.wasm") == "runtime"
     assert kind_of("http://127.0.0.1:1/static/js/main.js") == "page"
+    assert kind_of("http://127.0.0.1:1/static/vendor/page-0123456789abcdef/main.js") == "page"
 
 
 # --- refusals --------------------------------------------------------------------------------------------------------

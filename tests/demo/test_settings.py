@@ -33,6 +33,10 @@ def test_open_has_both_forms(flag, opens):
         (["--device", "tpu"], {}, "'tpu'.*cuda"),
         (["--max-megapixels", "900"], {}, "900.*178"),
         (["--checkpoint", ""], {}, "checkpoint"),
+        (["--root-path", "some/prefix"], {}, "'some/prefix'.*/some/prefix"),
+        (["--root-path", "/some/prefix/"], {}, "without a slash at the end"),
+        (["--frame-ancestors", "https://a.example; script-src *"], {}, "'https://a.example;'.*https://example.org"),
+        (["--frame-ancestors", "'self'"], {}, "origins look like"),
         ([], {"SAM_DEMO_PORT": "http"}, "SAM_DEMO_PORT is 'http'"),
         ([], {"SAM_DEMO_OPEN": "maybe"}, "SAM_DEMO_OPEN is 'maybe'"),
     ],
@@ -57,8 +61,18 @@ def test_help_names_every_flag(capsys):
         "--checkpoint",
         "--device",
         "--cache-mb",
+        "--root-path",
+        "--frame-ancestors",
+        "--isolation-headers",
         "--open",
         "--no-open",
         "SAM_DEMO_",
     ):
         assert flag in text
+
+
+def test_a_space_may_frame_the_page_and_adds_the_isolation_headers_itself():
+    settings = parse_settings([], {"SPACE_ID": "somebody/space"})
+    assert (settings.frame_ancestors, settings.isolation_headers) == ("https://huggingface.co", False)
+    own = parse_settings(["--frame-ancestors", "", "--isolation-headers"], {"SPACE_ID": "somebody/space"})
+    assert own == Settings()

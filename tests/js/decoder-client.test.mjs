@@ -43,7 +43,7 @@ async function openedBackend() {
 function openWith(worker, onShare = () => {}) {
   const spawn = () => /** @type {any} */ (worker);
   return openWorkerBackend({
-    spawn, tier: 'wasm', threads: 1, suspending: false, decoder: DECODER, onShare, onTimings() {},
+    spawn, tier: 'wasm', threads: 1, suspending: false, root: 'http://example.org/', decoder: DECODER, onShare, onTimings() {},
   });
 }
 

@@ -104,3 +104,16 @@ test('cells and pixels of the picture name the same places', () => {
   const [left, top] = cellsToPicture([x, y, columns, rows], frame);
   assert.ok(Math.abs(left - 320) < 1e-6 && Math.abs(top - 213.5) < 1e-6);
 });
+
+test('islands and holes with an anchor stay, and so does the largest island', () => {
+  const field = emptyField();
+  const set = (/** @type {number} */ x, /** @type {number} */ y, value = 8) => (field[y * GRID + x] = value);
+  for (let y = 20; y < 60; y += 1) for (let x = 20; x < 60; x += 1) set(x, y);
+  for (const [x, y] of [[100, 100], [120, 100]]) set(x, y);
+  for (const [x, y] of [[30, 30], [40, 40]]) set(x, y, -8);
+  const speckless = { ...NO_FINISH, islands: 0.001, holes: 0.001 };
+  const pointed = finished(field, speckless, WHOLE, [100 * GRID + 100, 40 * GRID + 40]);
+  const inside = [[100, 100], [120, 100], [30, 30], [40, 40]].map(([x, y]) => pointed[y * GRID + x] > 0);
+  assert.deepEqual(inside, [true, false, true, false]);
+  assert.ok(finished(field, { ...NO_FINISH, islands: 1 }, WHOLE)[30 * GRID + 25] > 0, 'the largest island');
+});

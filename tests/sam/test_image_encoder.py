@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from sam.image_encoder import Attention, ImageEncoderViT, relative_positions, window_partition, window_unpartition
+from sam.image_encoder import (
+    Attention,
+    ImageEncoderViT,
+    is_plain_inference,
+    relative_positions,
+    window_partition,
+    window_unpartition,
+)
 from sam.tiny import TinyEncoder
 from sam.tiny_vit import TinyViT, distance_indexes
 
@@ -46,20 +53,36 @@ def test_attention_adds_the_bias_of_the_unscaled_query():
     torch.testing.assert_close(attention(x), attention.proj(expected), atol=1e-5, rtol=1e-5)
 
 
-def test_heads_that_take_turns_answer_the_same(monkeypatch):
+@pytest.mark.parametrize("scores", [1, 40, 200, 10_000])
+def test_attention_in_tiles_answers_the_same(monkeypatch, scores):
+    """Rows of one head, several heads of one picture, everything at once: in tiles of any size."""
     attention = Attention(8, 2, qkv_bias=True, span_hw=(3, 4))
     nn.init.normal_(attention.rel_pos_h)
     nn.init.normal_(attention.rel_pos_w)
-    x, shapes = torch.randn(2, 3, 4, 8), []
+    x = torch.randn(3, 3, 4, 8)
+    expected = attention(x)  # with gradients: scaled_dot_product_attention over all
+    monkeypatch.setattr("sam.image_encoder.TILE_BYTES", 4 * scores)
+    monkeypatch.setattr(attention, "_attend", None)
     with torch.no_grad():
-        expected = attention(x)
-        bias = attention._position_bias
-        monkeypatch.setattr("sam.image_encoder.LARGE_GRID", 12)
-        monkeypatch.setattr(attention, "_position_bias", lambda q, hw: shapes.append(q.shape[1]) or bias(q, hw))
         torch.testing.assert_close(attention(x), expected)
-    assert shapes == [1, 1]
-    attention(x)  # with gradients all heads at once
-    assert shapes == [1, 1, 2]
+
+
+def test_blocks_that_take_turns_answer_the_same(monkeypatch):
+    encoder = ImageEncoderViT((64, 96), 16, 32, 2, 4, out_chans=16, window_size=3, global_attn_indexes=(1,))
+    x = torch.randn(2, 3, 64, 96)
+    expected = encoder(x)
+    monkeypatch.setattr("sam.image_encoder.TURN_TOKENS", 20)
+    with torch.no_grad():
+        torch.testing.assert_close(encoder(x), expected)
+
+
+def test_mixed_precision_and_graphs_do_not_take_turns():
+    with torch.no_grad():
+        assert is_plain_inference(torch.zeros(1))
+        assert not is_plain_inference(torch.zeros(1, dtype=torch.bfloat16))
+        with torch.autocast("cpu", torch.bfloat16):
+            assert not is_plain_inference(torch.zeros(1))
+    assert not is_plain_inference(torch.zeros(1))
 
 
 def test_relative_positions_of_another_length_are_interpolated():

@@ -17,6 +17,8 @@ LAYERS = (
     ("layers", "masks", "transforms", "hugging_face"),
     ("polygons", "mattes"),
     ("curves",),
+    ("published",),
+    ("downloads",),
     ("image_encoder",),
     ("tiny", "tiny_vit", "prompt_encoder", "transformer", "mask_decoder"),
     ("model",),

@@ -275,3 +275,22 @@ def test_picture_resized_by_the_transform_becomes_a_tensor_and_gives_the_same_em
     features = predictor.get_image_embedding()
     predictor.set_torch_image(resized, photo.shape[:2])
     assert torch.equal(predictor.get_image_embedding(), features)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_model_in_half_precision_answers_in_float32(small_config, random_model, photo, dtype):
+    model = random_model(small_config)
+    prompt = {"point_coords": [[30, 20]], "point_labels": [1], "box": [5, 5, 60, 50]}
+    expected = predict(model, encode(model, photo), **prompt)
+    mask = expected.low_res_logits[:1] / 100
+    model = model.to(dtype)
+    embedding = encode(model, photo)
+    answer = predict(model, embedding, **prompt)
+    assert embedding.features.dtype == torch.float32 and answer.low_res_logits.dtype == np.float32
+    close = 0.02 if dtype == torch.float16 else 0.2
+    spread = expected.low_res_logits.std()
+    assert np.abs(answer.low_res_logits - expected.low_res_logits).mean() < close * spread
+    assert predict(model, embedding, mask_input=mask).masks.shape == expected.masks.shape
+    batch = {"image": torch.rand(1, 3, 60, 90) * 255, "boxes": torch.tensor([[[5.0, 5, 60, 50]]])}
+    with torch.no_grad():
+        assert model(batch)["low_res_logits"].dtype == torch.float32

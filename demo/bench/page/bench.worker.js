@@ -50,7 +50,7 @@ const bench = {
    */
   async start({ tier, threads, profiling }) {
     const { gpu, isolated, suspending } = await readEnvironment();
-    const { module, wasm, provider } = runtimeFor(tier, suspending);
+    const { module, wasm, provider } = runtimeFor(tier, suspending, location.origin);
     if (provider === 'webgpu') countGpuWork();
     ort = await import(module);
     ort.env.wasm.wasmPaths = { wasm };

@@ -1,0 +1,204 @@
+"""The service as one object: pictures, prompts, decoders and everything mode over one model."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from functools import partial
+
+import numpy as np
+import torch
+
+from demo.codings import Coding
+from demo.lanes import Lane, result
+from demo.pictures import DEFAULT_LIMITS, PictureLimits
+from demo.problems import OtherWeights
+from demo.schemas import (
+    Decoder,
+    EncoderReply,
+    Event,
+    EverythingRequest,
+    EverythingUpdate,
+    HealthReply,
+    ModelInfo,
+    Picture,
+    Precision,
+    PredictReply,
+    PredictRequest,
+    Prompts,
+    Segment,
+)
+from demo.service import prompting
+from demo.service.decoders import Decoders
+from demo.service.everything import Everything
+from demo.service.pictures import Encode, Pictures
+from demo.settings import Settings
+from demo.wire import pack_masks
+from sam import SAM, encoders, load_sam, predictor
+from sam.obtaining import missing_checkpoint, obtain
+
+_WAITING_DECODES = 64
+
+
+def load_service(settings: Settings) -> DemoService:
+    """The service for `settings`, after asking where a checkpoint is to be downloaded first.
+
+    Raises ValueError or OSError for a checkpoint, device or way to encode that cannot be had.
+    """
+    device = _device(settings.device)
+    if (published := missing_checkpoint(settings.checkpoint)) is not None:
+        obtain(published, agreed=settings.download)
+    preprocessing = None if settings.preprocessing == "auto" else settings.preprocessing
+    model = load_sam(settings.checkpoint, device=device, preprocessing=preprocessing)
+    choice = encoders.choose(model, settings.encoder, tell=partial(print, flush=True))
+    print(f"Encoding {model.config.model_id} with {choice}", flush=True)
+    encode = partial(predictor.encode, model, image_encoder=choice.encoder)
+    encoder = EncoderReply(way=choice.way, seconds=choice.seconds)
+    return DemoService(model, cache_bytes=settings.cache_bytes, limits=settings.limits, encode=encode, encoder=encoder)
+
+
+class DemoService:
+    """Everything the routes can ask for; see `demo.schemas.Service`. Any event loop may use it."""
+
+    def __init__(
+        self,
+        model: SAM,
+        *,
+        cache_bytes: int = 512_000_000,
+        limits: PictureLimits = DEFAULT_LIMITS,
+        encode: Encode | None = None,
+        encoder: EncoderReply | None = None,
+    ) -> None:
+        self.model, self.encoder = model, encoder or EncoderReply(way=encoders.TORCH)
+        self.limits = limits
+        self.encode = encode or partial(predictor.encode, model)
+        self.model_info = ModelInfo(id=model.config.model_id, weights_hash=model.weights_hash())
+        self.prompt_frame = model.config.image_size
+        self.mask_threshold = float(model.mask_threshold)
+        self._pictures = Pictures(
+            model,
+            self.model_info,
+            lambda pixels: self.encode(pixels),
+            cache_bytes=cache_bytes,
+            limits=limits,
+            first_s=self.encoder.seconds.get(self.encoder.way),
+        )
+        self._decoders = Decoders(model)
+        self._decoding = Lane("decode prompts", capacity=_WAITING_DECODES, retry_after_s=1)
+        self._everything = Everything(model)
+
+    # ---- life -------------------------------------------------------------------------------------
+
+    def warm_up(self) -> None:
+        """Begin to export the decoder graphs, in the background and once."""
+        self._decoders.begin()
+
+    def close(self) -> None:
+        """Drop what waits; call once, when no request will follow."""
+        for part in (self._pictures, self._decoding, self._everything, self._decoders):
+            part.close()
+
+    def health(self) -> HealthReply:
+        cached = self._pictures.cached
+        return HealthReply(
+            model=self.model_info,
+            encoder=self.encoder,
+            queue=self._pictures.queue,
+            cached_pictures=len(cached),
+            cached_bytes=cached.bytes_used,
+            searches=self._everything.running,
+        )
+
+    # ---- pictures ---------------------------------------------------------------------------------
+
+    async def add(self, data: bytes) -> tuple[Picture, bool]:
+        """Read a picture file and queue its encode; True when the picture is new here."""
+        return await self._pictures.add(data)
+
+    def progress(self, image_id: str) -> AsyncIterator[Event]:
+        """What becomes of a picture, from now until it is done or has failed."""
+        return self._pictures.progress(image_id)
+
+    async def png_file(self, image_id: str) -> bytes:
+        """The picture as a PNG file, upright: for browsers that cannot show what was uploaded."""
+        return await self._pictures.png_file(image_id)
+
+    async def embedding_file(
+        self, image_id: str, weights_hash: str, precision: Precision, coding: Coding
+    ) -> tuple[bytes, Coding]:
+        """The embedding as a safetensors body, and how it is coded: fp32 always travels as it is."""
+        self._require_weights(weights_hash)
+        return await self._pictures.file(image_id, precision, coding)
+
+    # ---- prompts ----------------------------------------------------------------------------------
+
+    async def decode_file(self, image_id: str, prompts: Prompts) -> bytes:
+        """All four low-resolution masks for the prompts, as the decoder graph in the browser would answer."""
+        encoded = await self._pictures.encoded(image_id)
+        logits, iou = await result(self._decoding.submit(prompting.decode, self.model, encoded.embedding, prompts))
+        return pack_masks(logits, iou, model=self.model_info, picture=encoded.picture)
+
+    async def segment(self, image_id: str, prompts: Prompts) -> Segment:
+        """One mask in original pixels: the best of three for a single click, the single mask otherwise."""
+        encoded = await self._pictures.encoded(image_id)
+        return await result(self._decoding.submit(prompting.segment, self.model, encoded.embedding, prompts))
+
+    async def predict(self, image_id: str, request: PredictRequest) -> PredictReply:
+        """Masks for a batch of prompts; between two of them others have their turn."""
+        encoded = await self._pictures.encoded(image_id)
+        answers = [
+            await result(self._decoding.submit(prompting.masks, self.model, encoded.embedding, prompts, request))
+            for prompts in request.prompts
+        ]
+        return PredictReply(
+            image_id=image_id,
+            model=self.model_info,
+            size=encoded.picture.original_hw,
+            format=request.format,
+            answers=answers,
+        )
+
+    async def decoders(self) -> list[Decoder]:
+        """The decoders for the page, exported once per process, less those that could not be made."""
+        return await self._decoders.all()
+
+    # ---- everything -------------------------------------------------------------------------------
+
+    async def everything(
+        self, image_id: str, request: EverythingRequest, *, visitor: str = "", stop: threading.Event | None = None
+    ) -> AsyncIterator[EverythingUpdate]:
+        """All objects of a picture, as they are found. The first update has found nothing yet, the last all.
+
+        To leave, close the iterator (`contextlib.aclosing`), or set `stop` from elsewhere: the work ends before its
+        next decoder batch, and the last update then has `done < total`. Busy is raised when too many searches are
+        under way, or too many of this `visitor`, any name that tells one from another. Encodes and prompts have lanes
+        of their own and go on meanwhile.
+        """
+        encoded = await self._pictures.encoded(image_id)
+        generator = self._everything.generator(request)
+        if generator.settings.crop_n_layers:
+            image = await self._pictures.pixels(image_id)
+        else:  # the embedding is all that the search looks at; the picture gives its size
+            image = np.broadcast_to(np.uint8(0), (*encoded.picture.original_hw, 3))
+        async with aclosing(
+            self._everything.search(generator, image, encoded.embedding, request, visitor, stop)
+        ) as updates:
+            async for update in updates:
+                yield update
+
+    def _require_weights(self, weights_hash: str) -> None:
+        if weights_hash != self.model_info.weights_hash:
+            detail = "the address names other weights than those that are loaded; reload the page"
+            raise OtherWeights(detail, given=weights_hash, loaded=self.model_info.weights_hash)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    device = torch.device(name)
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {name} cannot be used: {str(error).splitlines()[0]}") from None
+    return device
