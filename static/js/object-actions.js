@@ -3,18 +3,20 @@
 
 /** @import { Changes } from './changes.js' */
 /** @import { Combination, Extent, Finish } from './fields.js' */
-/** @import { Mask, Thing } from './work.js' */
+/** @import { Mask, Thing, Work } from './work.js' */
 import { NO_FINISH, changesNothing, combine, extentOf, finished } from './fields.js';
 import { GRID } from './protocol.js';
 import { anchorsOf, finishFor, sourceOf } from './specks.js';
-import { pictureFrame } from './store.js';
-import { moved, nextColour, nextId, selectedThings, undone, withChange, withThing, without } from './work.js';
+import { pictureFrame, strip } from './store.js';
+import {
+  advance, moved, nextColour, nextId, selectedThings, undone, withChange, withThing, without,
+} from './work.js';
 import { paintedStep } from './sketch-actions.js';
 
 const VERBS = { unite: 'Merged', subtract: 'Subtracted', intersect: 'Intersected' };
 
 /** @param {Changes} changes */
-export function createObjectActions({ get, change, changeTimeline, work, step, amend }) {
+export function createObjectActions({ get, change, changePicture, changeTimeline, work, step, amend }) {
   /** @returns {Extent} */
   function extent() {
     const frame = pictureFrame(get());
@@ -131,6 +133,16 @@ export function createObjectActions({ get, change, changeTimeline, work, step, a
     forgetLabel(name) {
       const { labels, nextLabel } = get();
       change({ labels: labels.filter((each) => each.name !== name), nextLabel: nextLabel === name ? '' : nextLabel });
+    },
+    /**
+     * Objects onto one of the pictures, as one step.
+     * @param {number} key
+     * @param {(work: Work) => readonly Thing[]} lay
+     */
+    layObjects(key, lay) {
+      const { timeline } = strip(get()).find((picture) => picture.key === key) ?? {};
+      if (!timeline) return;
+      changePicture(key, { timeline: advance(timeline, { ...timeline.work, things: lay(timeline.work) }) });
     },
     /** @param {number} id @param {number} places upwards */
     move(id, places) {

@@ -83,6 +83,7 @@ import { NO_WORK, promptsOf } from './work.js';
  * @property {string} nextLabel the label of the object to come
  * @property {readonly number[]} latencies of the last hovers, in milliseconds
  * @property {string | null} notice a passing message
+ * @property {readonly string[]} problems with files that came in, each named
  */
 
 /**
@@ -124,6 +125,7 @@ export const INITIAL_STATE = {
   nextLabel: '',
   latencies: [],
   notice: null,
+  problems: [],
 };
 
 /**
@@ -170,6 +172,27 @@ export function watch(store, select, react, same = Object.is) {
     if (same(value, next)) return;
     value = next;
     react(value, state);
+  });
+}
+
+/**
+ * The first state that fulfils a condition, perhaps the present one.
+ * @template T
+ * @param {Store<T>} store
+ * @param {(state: T) => unknown} fulfils
+ * @returns {Promise<T>}
+ */
+export function until(store, fulfils) {
+  return new Promise((resolve) => {
+    const stop = store.subscribe(look);
+    look(store.get());
+
+    /** @param {T} state */
+    function look(state) {
+      if (!fulfils(state)) return;
+      stop();
+      resolve(state);
+    }
   });
 }
 
