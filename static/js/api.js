@@ -29,6 +29,7 @@ import { toBase64, toHalves } from './protocol.js';
  * @property {string} embedding_url
  * @property {string} events_url
  * @property {string} decode_url
+ * @property {string} picture_url
  */
 
 /** @typedef {{file: string, title: string, credit: string, licence: string} & import('./geometry.js').Size} GalleryItem */
@@ -86,7 +87,10 @@ export function createApi(fetcher = globalThis.fetch.bind(globalThis), onLost = 
 
   return {
     /** @returns {Promise<{model: ModelInfo['model']}>} rejects, quietly, while there is no server */
-    health: async () => (await request('/healthz', { cache: 'no-store', signal: AbortSignal.timeout(HEALTH_PATIENCE_MS) })).json(),
+    async health() {
+      const signal = AbortSignal.timeout(HEALTH_PATIENCE_MS);
+      return (await request('healthz', { cache: 'no-store', signal })).json();
+    },
 
     /** @returns {Promise<ModelInfo>} */
     model: async () => (await ask('api/model', { cache: 'no-cache' })).json(),
@@ -96,6 +100,9 @@ export function createApi(fetcher = globalThis.fetch.bind(globalThis), onLost = 
 
     /** @param {GalleryItem} item */
     galleryPicture: async ({ file }) => (await ask(GALLERY + file)).blob(),
+
+    /** What a browser can show of it. @param {ImageRecord} record @param {AbortSignal} signal */
+    picture: async ({ picture_url }, signal) => (await ask(picture_url, { signal })).blob(),
 
     /** @type {typeof uploadImage} */
     uploadImage: (blob, options) => watched(uploadImage(blob, options)),
