@@ -21,7 +21,8 @@ def icon() -> Picture:
     return Picture.encoded("icon.ico", np.full((32, 32, 3), 128, np.uint8))
 
 
-def test_file_that_is_no_picture_is_refused_in_words_and_the_page_works_on(sam_page, oracle, photographs):
+def test_file_that_is_no_picture_is_refused_in_words_and_the_page_works_on(sam_page, guard, oracle, photographs):
+    guard.expect(f"{NETWORK}.*415")  # what the browser cannot read, the server is asked about
     sam_page.open()
     sam_page.upload(Picture("holiday.jpg", b"This is a letter, not a photograph."))
     problem = sam_page.page.locator("#picture-problem")
