@@ -11,6 +11,7 @@ import numpy as np
 from ..config import Size
 from ..masks import RLE, compress_counts, decompress_counts, rle_decode, rle_runs, runs_window
 
+
 def runs_of_block(block_wh: np.ndarray, corner_xy: tuple[int, int], height: int) -> np.ndarray:
     """Runs of a mask that is given where it may be: `block_wh` bool, columns first, its corner in the picture.
 
