@@ -8,15 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as coco
 
 from sam.automatic import Settings
 from sam.automatic.candidates import Candidate
 from sam.automatic.grids import Crop
+from sam.automatic.regions import clean
 from sam.automatic.runs import bounding_box, from_rle, to_mask
 from sam.large import TiledMaskGenerator
-from sam.large.generator import Thing, distinct
+from sam.large.generator import Thing, _cleaned, distinct
 from sam.large.seams import Found, join
 from sam.large.tiles import Level, levels, starts
 from sam.masks import mask_iou, rle_decode, rle_encode
@@ -110,6 +113,15 @@ def test_of_duplicates_the_more_finely_seen_stays():
     one = Thing.of(Found.whole(candidate(shrunk, 0, iou=0.99, level=coarse)), coarse)
     other = Thing.of(Found.whole(candidate(small, 0, iou=0.8)), fine)
     assert distinct([one, other], 0.7) == [other]
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 90))
+def test_cleaning_in_a_window_is_cleaning_in_the_picture(seed, least):
+    coarse = np.random.default_rng(seed).random((10, 14)) < 0.5
+    coarse[:, 9:] = False
+    mask = np.kron(coarse, np.ones((10, 10), bool)) & disc(40, 50, 45)
+    found = Found.whole(candidate(mask, 0, level=Level.of(HW, 1, 140, 20)))
+    np.testing.assert_array_equal(_cleaned(found, HW, least).runs, clean(found.runs, HW, least))
 
 
 # --- the whole -------------------------------------------------------------------------------------------------------
