@@ -78,8 +78,8 @@ def test_memory_is_what_the_work_takes():
 def test_quick_run_prints_a_table_and_keeps_the_numbers(original, tmp_path, capsys):
     original(load_sam("tiny"))
     output = tmp_path / "numbers.json"
-    command = ["--quick", "--points", "2", "--no-memory", "--precision", "fp32", "--output", str(output)]
-    assert main(command) == 0
+    command = ["--only", "everything", "--quick", "--points", "2", "--no-memory", "--precision", "fp32"]
+    assert main([*command, "--output", str(output)]) == 0
     assert "| fp32 |" in capsys.readouterr().out
     (first, second) = json.loads(output.read_text())["tiny"]
     assert (first["name"], second["name"]) == ("original", "fp32") and second["match"] == 1
