@@ -91,6 +91,7 @@ def build(folder: Path) -> dict[str, Stage]:
             stage = stages[name] = Stage(folder / name)
             for each in ("upper", "work", "root"):
                 (stage.folder / each).mkdir(parents=True)
+            stage.run("name=$(id -nu 1000 2>/dev/null) && userdel $name || true")  # the images have no such user
         elif word == "RUN":
             stage.run(rest)
             print(f"   {time.monotonic() - began:.0f} s", flush=True)
