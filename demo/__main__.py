@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 import webbrowser
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,6 +21,9 @@ from demo.settings import Settings, parse_settings
 
 _GOODBYE_S = 3  # after Ctrl+C
 _DRAIN_S = 20  # after SIGTERM, for what is being encoded; engines grant 10 to 30 seconds
+NO_TEMPORARY_FOLDER = (
+    "no folder for temporary files can be written, so there is no Gradio page; mount a tmpfs at /tmp, or set TMPDIR"
+)
 
 
 class DemoServer(uvicorn.Server):
@@ -82,7 +86,9 @@ def build(settings: Settings):
     app = create_app(service, hosting=settings.hosting)
     if not vendor_is_built(static_folder()):
         print(f"Note: {VENDOR_HINT}", flush=True)
-    if importlib.util.find_spec("gradio"):
+    if not _has_temporary_folder():
+        print(f"Note: {NO_TEMPORARY_FOLDER}", flush=True)
+    elif importlib.util.find_spec("gradio"):
         from demo.gradio_app import mount_fallback
 
         mount_fallback(app, service, root_path=settings.root_path)
@@ -94,6 +100,13 @@ def address_of(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
+def _has_temporary_folder() -> bool:
+    try:
+        return bool(tempfile.gettempdir())
+    except FileNotFoundError:
+        return False
 
 
 def _has_desktop() -> bool:

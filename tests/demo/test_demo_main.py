@@ -49,10 +49,10 @@ def test_pictures_in_the_line_are_answered_after_sigterm(checkpoint):
     command = [sys.executable, "-m", "demo", "--port", "0", "--no-open", "--checkpoint", str(checkpoint)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
-        address = next(found[0] for line in process.stdout if (found := re.search(r"http://\S+/", line)))
+        address = next(found[1] for line in process.stdout if (found := re.search(r"(http://\S+)/", line)))
         with httpx.Client(base_url=address, timeout=120) as client, ThreadPoolExecutor() as pool:
             replies = [client.post("/api/images", content=png(640, 480, seed=seed)).json() for seed in range(6)]
-            answers = [pool.submit(httpx.get, address.rstrip("/") + reply["embedding_url"], timeout=120) for reply in replies]
+            answers = [pool.submit(httpx.get, address + reply["embedding_url"], timeout=120) for reply in replies]
             while client.get("/healthz").json()["queue"] == len(replies):  # until the first is done, all have asked
                 pass
             process.send_signal(signal.SIGTERM)
