@@ -69,7 +69,7 @@ export function createCanvasPainter(canvas) {
     }
     for (const each of [...scene.layers].reverse()) {
       const field = fields.get(each.id);
-      if (field) drawField(field, scene, 0, (pixels, at, edge) => shadeObject(pixels, at, edge, each, width, look.display));
+      if (field) drawField(field, scene, 0, (pixels, at, edge) => shadeObject(pixels, at, edge, each, width, look));
     }
   }
 
@@ -168,9 +168,9 @@ function shadePixel(pixels, at, edge, { tint, kept }, width, quiet) {
  * @param {number} edge
  * @param {Layer} layer
  * @param {number} width
- * @param {Look['display']} display
+ * @param {Look} look
  */
-function shadeObject(pixels, at, edge, { colour, fill, selected }, width, display) {
+function shadeObject(pixels, at, edge, { colour, selected }, width, { display, fill }) {
   if (display === 'original') return;
   const line = clamp((width * (selected ? 2 : 1)) / 2 + 0.5 - Math.abs(edge), 0, 1);
   const inside = display === 'outline' ? 0 : clamp(edge + 0.5, 0, 1) * fill;

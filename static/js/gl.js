@@ -1,112 +1,92 @@
 // @ts-check
-/** The picture, its mask and its objects through WebGL2: shaders upsample, threshold and outline the fields. */
+/** The picture, its mask and its objects through WebGL2: a shader upsamples, thresholds and outlines the fields. */
 
 /** @import { AnyCanvas, Layer, Painter, Scene } from './painter.js' */
-import { OBJECT_FRAGMENT, PICTURE_FRAGMENT, VERTEX } from './glsl.js';
+import { FRAGMENT, LIST_WIDTH, VERTEX } from './glsl.js';
+import { SQUARES, squaresOf } from './layers.js';
 import { GRID } from './protocol.js';
 
 /** @typedef {Record<string, WebGLUniformLocation | null>} Places of uniforms */
-/** @typedef {{program: WebGLProgram, at: Places}} Shader */
 
-const UNITS = { picture: 0, logits: 1, next: 2, field: 3 };
+/** Textures by the uniforms that name them, each on a unit of its own. */
+const UNITS = { Picture: 0, Logits: 1, Next: 2, Heads: 3, Corners: 4, Owners: 5, Looks: 6 };
+const NUMBERS = [
+  'Canvas', 'Rect', 'View', 'Region', 'Size', 'Line', 'Ratio', 'Display',
+  'Mask', 'Kept', 'Awake', 'Preview', 'Corner', 'Tint', 'Objects', 'Fill',
+];
 const DISPLAYS = ['fill', 'outline', 'cutout', 'original'];
-const SHARED = ['Canvas', 'Rect', 'View', 'Region', 'Picture', 'Size', 'Line', 'Ratio', 'Display'];
-const OF_PICTURE = ['Logits', 'Next', 'Mask', 'Kept', 'Awake', 'Preview', 'Corner', 'Tint'];
-const OF_OBJECT = ['Field', 'Colour', 'Fill', 'Selected'];
 
 /**
  * @param {AnyCanvas} canvas
  * @returns {Painter | null} null where WebGL2 is missing
  */
 export function createGlPainter(canvas) {
-  const options = { alpha: true, antialias: false, premultipliedAlpha: true, depth: true };
-  const gl = /** @type {WebGL2RenderingContext | null} */ (canvas.getContext('webgl2', options));
-  if (!gl) return null;
+  const options = { alpha: true, antialias: false, premultipliedAlpha: true, depth: false };
+  const context = /** @type {WebGL2RenderingContext | null} */ (canvas.getContext('webgl2', options));
+  if (!context) return null;
+  const gl = context;
   let resources = createResources(gl);
   let hasPicture = false;
+  /** @type {Map<number, Float32Array>} */
+  const fields = new Map();
+  /** @type {readonly Float32Array[] | null} what the lists in use were made of */
+  let listed = null;
 
-  /**
-   * @param {Shader} shader
-   * @param {Scene} scene
-   * @param {readonly number[]} rect left, top, width, height in device pixels
-   */
-  function draw({ at }, { view, region, look, size, ratio }, rect) {
-    gl?.uniform2f(at.Canvas, canvas.width, canvas.height);
-    gl?.uniform4fv(at.Rect, rect);
-    gl?.uniform4f(at.View, view.x, view.y, view.width, view.height);
-    gl?.uniform2f(at.Region, region.width, region.height);
-    gl?.uniform1i(at.Picture, UNITS.picture);
-    gl?.uniform2f(at.Size, size.width, size.height);
-    gl?.uniform1f(at.Line, look.line * ratio);
-    gl?.uniform1f(at.Ratio, ratio);
-    gl?.uniform1i(at.Display, DISPLAYS.indexOf(look.display));
-    gl?.drawArrays(gl.TRIANGLE_STRIP, 0, 4);
+  /** @param {readonly Layer[]} layers @returns {number} how many are to be seen */
+  function listObjects(layers) {
+    const shown = layers.flatMap((layer) => (fields.has(layer.id) ? layer : []));
+    const wanted = shown.map(({ id }) => /** @type {Float32Array} */ (fields.get(id)));
+    if (wanted.length !== listed?.length || wanted.some((field, at) => field !== listed?.[at])) {
+      const { heads, corners, owners } = squaresOf(wanted);
+      fillTexture(gl, UNITS.Heads, resources.heads, [SQUARES, SQUARES], gl.R32UI, gl.RED_INTEGER, gl.UNSIGNED_INT, heads);
+      fillList(gl, UNITS.Corners, resources.corners, gl.RGBA32F, gl.RGBA, gl.FLOAT, corners, 4);
+      fillList(gl, UNITS.Owners, resources.owners, gl.R16UI, gl.RED_INTEGER, gl.UNSIGNED_SHORT, owners, 1);
+      listed = wanted;
+    }
+    const looks = shown.flatMap(({ colour, selected }) => [...colour.map((part) => 255 * part), selected ? 255 : 0]);
+    fillList(gl, UNITS.Looks, resources.looks, gl.RGBA8, gl.RGBA, gl.UNSIGNED_BYTE, Uint8Array.from(looks, Math.round), 4);
+    return shown.length;
   }
 
   /** @param {Scene} scene */
-  function drawPicture(scene) {
-    const { program, at } = resources.picture;
-    const { look, ratio } = scene;
-    gl?.useProgram(program);
-    gl?.uniform1i(at.Logits, UNITS.logits);
-    gl?.uniform1i(at.Next, UNITS.next);
-    gl?.uniform1f(at.Mask, look.mask);
-    gl?.uniform1f(at.Kept, look.kept);
-    gl?.uniform1f(at.Awake, look.awake);
-    gl?.uniform1f(at.Preview, look.preview);
-    gl?.uniform1f(at.Corner, look.corner * ratio);
-    gl?.uniform3fv(at.Tint, look.tint);
-    draw(resources.picture, scene, onCanvas(scene, [0, 0, 1, 1]));
+  function draw({ view, region, look, size, ratio, layers }) {
+    const { at } = resources;
+    const objects = listObjects(layers);
+    gl.uniform2f(at.Canvas, canvas.width, canvas.height);
+    gl.uniform4f(at.Rect, ...onCanvas(view));
+    gl.uniform4f(at.View, view.x, view.y, view.width, view.height);
+    gl.uniform2f(at.Region, region.width, region.height);
+    gl.uniform2f(at.Size, size.width, size.height);
+    gl.uniform1f(at.Line, look.line * ratio);
+    gl.uniform1f(at.Ratio, ratio);
+    gl.uniform1i(at.Display, DISPLAYS.indexOf(look.display));
+    gl.uniform1f(at.Mask, look.mask);
+    gl.uniform1f(at.Kept, look.kept);
+    gl.uniform1f(at.Awake, look.awake);
+    gl.uniform1f(at.Preview, look.preview);
+    gl.uniform1f(at.Corner, look.corner * ratio);
+    gl.uniform3fv(at.Tint, look.tint);
+    gl.uniform1i(at.Objects, objects);
+    gl.uniform1f(at.Fill, look.fill);
+    gl.drawArrays(gl.TRIANGLE_STRIP, 0, 4);
   }
 
-  /**
-   * @param {Scene} scene
-   * @param {Layer} layer
-   */
-  function drawObject(scene, { id, bounds, colour, fill, selected }) {
-    const field = resources.fields.get(id);
-    if (!gl || !field || !bounds) return;
-    const { at } = resources.object;
-    gl.activeTexture(gl.TEXTURE0 + UNITS.field);
-    gl.bindTexture(gl.TEXTURE_2D, field);
-    gl.uniform1i(at.Field, UNITS.field);
-    gl.uniform3fv(at.Colour, colour);
-    gl.uniform1f(at.Fill, fill);
-    gl.uniform1f(at.Selected, selected ? 1 : 0);
-    const { width, height } = scene.region;
-    const [left, top, right, bottom] = bounds;
-    draw(resources.object, scene, onCanvas(scene, [(left - 2) / width, (top - 2) / height, (right + 2) / width, (bottom + 2) / height]));
-  }
-
-  /** Each pixel belongs to the first object drawn there, which is the topmost: the depth test keeps the others out. */
-  function drawObjects(/** @type {Scene} */ scene) {
-    if (!gl || scene.layers.length === 0) return;
-    gl.useProgram(resources.object.program);
-    gl.enable(gl.BLEND);
-    gl.enable(gl.DEPTH_TEST);
-    gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
-    gl.depthFunc(gl.LESS);
-    for (const layer of scene.layers) drawObject(scene, layer);
-    gl.disable(gl.BLEND);
-    gl.disable(gl.DEPTH_TEST);
-  }
-
-  /** @param {Scene} scene @param {readonly number[]} part of the picture, from 0 to 1: left, top, right, bottom */
-  function onCanvas({ view }, [left, top, right, bottom]) {
-    const x0 = Math.max(0, view.x + left * view.width);
-    const y0 = Math.max(0, view.y + top * view.height);
-    const x1 = Math.min(canvas.width, view.x + right * view.width);
-    const y1 = Math.min(canvas.height, view.y + bottom * view.height);
-    return [x0, y0, Math.max(0, x1 - x0), Math.max(0, y1 - y0)];
+  /** @param {Scene['view']} view @returns {[number, number, number, number]} left, top, width, height */
+  function onCanvas({ x, y, width, height }) {
+    const [left, top] = [Math.max(0, x), Math.max(0, y)];
+    const right = Math.min(canvas.width, x + width);
+    const bottom = Math.min(canvas.height, y + height);
+    return [left, top, Math.max(0, right - left), Math.max(0, bottom - top)];
   }
 
   return {
     kind: 'webgl2',
     restore() {
       resources = createResources(gl);
+      listed = null;
     },
     setPicture(bitmap) {
-      gl.activeTexture(gl.TEXTURE0 + UNITS.picture);
+      gl.activeTexture(gl.TEXTURE0 + UNITS.Picture);
       gl.bindTexture(gl.TEXTURE_2D, resources.pixels);
       const limit = gl.getParameter(gl.MAX_TEXTURE_SIZE);
       const source = shrinkTo(limit, bitmap);
@@ -114,61 +94,45 @@ export function createGlPainter(canvas) {
       gl.generateMipmap(gl.TEXTURE_2D);
       hasPicture = true;
     },
-    setLogits: (logits) => fillField(gl, UNITS.logits, resources.logits, logits),
-    setNext: (logits) => fillField(gl, UNITS.next, resources.next, logits),
+    setLogits: (logits) => fillField(gl, UNITS.Logits, resources.logits, logits),
+    setNext: (logits) => fillField(gl, UNITS.Next, resources.next, logits),
     setField(id, field) {
-      const known = resources.fields.get(id);
-      if (!field) {
-        gl.deleteTexture(known ?? null);
-        resources.fields.delete(id);
-        return;
-      }
-      gl.activeTexture(gl.TEXTURE0 + UNITS.field);
-      const texture = known ?? createField(gl);
-      resources.fields.set(id, texture);
-      fillField(gl, UNITS.field, texture, field);
+      if (field) fields.set(id, field);
+      else fields.delete(id);
     },
     paint(scene) {
       gl.viewport(0, 0, canvas.width, canvas.height);
       gl.clearColor(0, 0, 0, 0);
-      gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
-      if (!hasPicture) return;
-      drawPicture(scene);
-      drawObjects(scene);
+      gl.clear(gl.COLOR_BUFFER_BIT);
+      if (hasPicture) draw(scene);
     },
   };
 }
 
 /** @param {WebGL2RenderingContext} gl */
 function createResources(gl) {
-  gl.activeTexture(gl.TEXTURE0 + UNITS.picture);
+  const program = link(gl);
+  /** @type {Places} */
+  const at = Object.fromEntries(NUMBERS.map((name) => [name, gl.getUniformLocation(program, `u${name}`)]));
+  gl.useProgram(program);
+  for (const [name, unit] of Object.entries(UNITS)) gl.uniform1i(gl.getUniformLocation(program, `u${name}`), unit);
+  gl.activeTexture(gl.TEXTURE0 + UNITS.Picture);
   const pixels = createTexture(gl, gl.LINEAR_MIPMAP_LINEAR, gl.LINEAR);
-  gl.activeTexture(gl.TEXTURE0 + UNITS.logits);
-  const logits = createField(gl);
-  gl.activeTexture(gl.TEXTURE0 + UNITS.next);
-  const next = createField(gl);
-  /** @type {Map<number, WebGLTexture>} */
-  const fields = new Map();
-  const picture = createShader(gl, PICTURE_FRAGMENT, OF_PICTURE);
-  return { picture, object: createShader(gl, OBJECT_FRAGMENT, OF_OBJECT), pixels, logits, next, fields };
+  /** @param {number} unit */
+  const plain = (unit) => {
+    gl.activeTexture(gl.TEXTURE0 + unit);
+    return createTexture(gl, gl.NEAREST, gl.NEAREST);
+  };
+  const [logits, next] = [createField(gl, plain(UNITS.Logits)), createField(gl, plain(UNITS.Next))];
+  const [heads, corners] = [plain(UNITS.Heads), plain(UNITS.Corners)];
+  const [owners, looks] = [plain(UNITS.Owners), plain(UNITS.Looks)];
+  return { at, pixels, logits, next, heads, corners, owners, looks };
 }
 
-/**
- * @param {WebGL2RenderingContext} gl
- * @param {string} fragment
- * @param {readonly string[]} names of its own uniforms
- * @returns {Shader}
- */
-function createShader(gl, fragment, names) {
-  const program = link(gl, fragment);
-  const at = Object.fromEntries([...SHARED, ...names].map((name) => [name, gl.getUniformLocation(program, `u${name}`)]));
-  return { program, at };
-}
-
-/** @param {WebGL2RenderingContext} gl @param {string} fragment */
-function link(gl, fragment) {
+/** @param {WebGL2RenderingContext} gl */
+function link(gl) {
   const program = gl.createProgram();
-  for (const [type, source] of /** @type {const} */ ([[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, fragment]])) {
+  for (const [type, source] of /** @type {const} */ ([[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]])) {
     const shader = /** @type {WebGLShader} */ (gl.createShader(type));
     gl.shaderSource(shader, source);
     gl.compileShader(shader);
@@ -181,9 +145,8 @@ function link(gl, fragment) {
   return program;
 }
 
-/** @param {WebGL2RenderingContext} gl bound to the active unit */
-function createField(gl) {
-  const texture = createTexture(gl, gl.NEAREST, gl.NEAREST);
+/** @param {WebGL2RenderingContext} gl @param {WebGLTexture} texture bound to the active unit */
+function createField(gl, texture) {
   gl.texStorage2D(gl.TEXTURE_2D, 1, gl.R32F, GRID, GRID);
   return texture;
 }
@@ -198,6 +161,41 @@ function fillField(gl, unit, texture, field) {
   gl.activeTexture(gl.TEXTURE0 + unit);
   gl.bindTexture(gl.TEXTURE_2D, texture);
   gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, GRID, GRID, gl.RED, gl.FLOAT, field);
+}
+
+/**
+ * A list in rows of `LIST_WIDTH`.
+ * @param {WebGL2RenderingContext} gl
+ * @param {number} unit
+ * @param {WebGLTexture} texture
+ * @param {number} internal
+ * @param {number} format
+ * @param {number} type
+ * @param {Float32Array | Uint16Array | Uint8Array} values
+ * @param {number} parts of each entry
+ */
+function fillList(gl, unit, texture, internal, format, type, values, parts) {
+  const rows = Math.max(1, Math.ceil(values.length / parts / LIST_WIDTH));
+  const Kind = /** @type {new (length: number) => typeof values} */ (values.constructor);
+  const whole = new Kind(rows * LIST_WIDTH * parts);
+  whole.set(values);
+  fillTexture(gl, unit, texture, [LIST_WIDTH, rows], internal, format, type, whole);
+}
+
+/**
+ * @param {WebGL2RenderingContext} gl
+ * @param {number} unit
+ * @param {WebGLTexture} texture
+ * @param {readonly [number, number]} size
+ * @param {number} internal
+ * @param {number} format
+ * @param {number} type
+ * @param {ArrayBufferView} values
+ */
+function fillTexture(gl, unit, texture, [width, height], internal, format, type, values) {
+  gl.activeTexture(gl.TEXTURE0 + unit);
+  gl.bindTexture(gl.TEXTURE_2D, texture);
+  gl.texImage2D(gl.TEXTURE_2D, 0, internal, width, height, 0, format, type, values);
 }
 
 /**

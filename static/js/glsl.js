@@ -1,7 +1,10 @@
 // @ts-check
-/** The shaders: the picture with the sketch's mask, and one kept object at a time over it. */
+/** The shader: the picture, the sketch's mask and, over them, the kept objects, in one pass. */
 
 import { GRID } from './protocol.js';
+
+/** Width of the textures that hold lists. */
+export const LIST_WIDTH = 1024;
 
 /** A rectangle of the canvas, given in device pixels from the top left. */
 export const VERTEX = `#version 300 es
@@ -20,9 +23,10 @@ void main() {
  * edge is sharp at every zoom. Positions are taken from the fragment, not interpolated, because a picture at 64 pixels
  * per pixel is far larger than the canvas.
  */
-const COMMON = `#version 300 es
+export const FRAGMENT = `#version 300 es
 precision highp float;
 precision highp sampler2D;
+precision highp usampler2D;
 uniform vec2 uCanvas;
 uniform vec4 uView;
 uniform vec2 uRegion;
@@ -31,6 +35,20 @@ uniform vec2 uSize;
 uniform float uLine;
 uniform float uRatio;
 uniform int uDisplay;
+uniform sampler2D uLogits;
+uniform sampler2D uNext;
+uniform float uMask;
+uniform float uKept;
+uniform float uAwake;
+uniform float uPreview;
+uniform float uCorner;
+uniform vec3 uTint;
+uniform usampler2D uHeads;
+uniform sampler2D uCorners;
+uniform usampler2D uOwners;
+uniform sampler2D uLooks;
+uniform int uObjects;
+uniform float uFill;
 out vec4 color;
 
 const int FILL = 0, OUTLINE = 1, CUTOUT = 2, ORIGINAL = 3;
@@ -43,15 +61,17 @@ float cell(sampler2D field, ivec2 at) {
   return texelFetch(field, clamp(at, ivec2(0), ivec2(${GRID - 1})), 0).r;
 }
 
+float distanceWithin(vec4 corner, vec2 part) {
+  float value = mix(mix(corner.x, corner.y, part.x), mix(corner.z, corner.w, part.x), part.y);
+  vec2 rise = vec2(mix(corner.y - corner.x, corner.w - corner.z, part.y), mix(corner.z - corner.x, corner.w - corner.y, part.x));
+  return value / max(length(rise * uRegion / uView.zw), min(0.01, uRegion.x / uView.z));
+}
+
 float distanceToEdge(sampler2D field, vec2 here) {
   vec2 at = here * uRegion - 0.5;
   ivec2 base = ivec2(floor(at));
-  vec2 part = at - floor(at);
-  float a = cell(field, base), b = cell(field, base + ivec2(1, 0));
-  float c = cell(field, base + ivec2(0, 1)), d = cell(field, base + ivec2(1, 1));
-  float value = mix(mix(a, b, part.x), mix(c, d, part.x), part.y);
-  vec2 slope = vec2(mix(b - a, d - c, part.y), mix(c - a, d - b, part.x)) * uRegion / uView.zw;
-  return value / max(length(slope), min(0.01, uRegion.x / uView.z));
+  vec4 corner = vec4(cell(field, base), cell(field, base + ivec2(1, 0)), cell(field, base + ivec2(0, 1)), cell(field, base + 1));
+  return distanceWithin(corner, at - floor(at));
 }
 
 float pixelSide() {
@@ -64,17 +84,6 @@ vec3 picture(vec2 here) {
   vec4 texel = texture(uPicture, mix(here, middle, step(0.5, close)));
   return texel.rgb + (1.0 - texel.a);
 }
-`;
-
-export const PICTURE_FRAGMENT = `${COMMON}
-uniform sampler2D uLogits;
-uniform sampler2D uNext;
-uniform float uMask;
-uniform float uKept;
-uniform float uAwake;
-uniform float uPreview;
-uniform float uCorner;
-uniform vec3 uTint;
 
 const vec3 GREY = vec3(0.299, 0.587, 0.114);
 const vec3 ADDED = vec3(0.16, 0.85, 0.55), REMOVED = vec3(1.0, 0.25, 0.35);
@@ -117,35 +126,42 @@ vec3 withMask(vec3 base, vec2 here) {
   return mix(shaded, vec3(1.0), line);
 }
 
+ivec2 listed(uint place) {
+  return ivec2(place % ${LIST_WIDTH}u, place / ${LIST_WIDTH}u);
+}
+
+vec4 objectLook(float edge, vec4 look, vec3 base) {
+  float inside = clamp(edge + 0.5, 0.0, 1.0);
+  float selected = step(0.5, look.a);
+  float width = uLine * (1.0 + selected);
+  float line = uDisplay == CUTOUT ? 0.0 : clamp(width * 0.5 + 0.5 - abs(edge), 0.0, 1.0);
+  if (max(inside, line) < 0.02) return vec4(0.0);
+  if (uDisplay == CUTOUT) return vec4(base, inside);
+  float halo = selected * clamp(uLine * 0.5 + 0.5 - abs(edge - width * 0.2), 0.0, 1.0);
+  float fill = uDisplay == OUTLINE ? 0.0 : inside * uFill;
+  return vec4(mix(look.rgb, vec3(1.0), halo * 0.85), max(fill, line));
+}
+
+/* Each pixel belongs to the first object that has it, which is the topmost: those beneath are kept out. */
+vec4 topmost(vec2 here, vec3 base) {
+  vec2 at = here * uRegion - 0.5;
+  uint head = texelFetch(uHeads, clamp(ivec2(floor(at)) + 1, ivec2(0), ivec2(${GRID})), 0).r;
+  uint end = (head >> 8) + (head & 255u);
+  for (uint place = head >> 8; place < end; place += 1u) {
+    float edge = distanceWithin(texelFetch(uCorners, listed(place), 0), at - floor(at));
+    uint owner = texelFetch(uOwners, listed(place), 0).r;
+    vec4 seen = objectLook(edge, texelFetch(uLooks, listed(owner), 0), base);
+    if (seen.a > 0.0) return seen;
+  }
+  return vec4(0.0);
+}
+
 void main() {
   vec2 here = position();
   vec3 base = picture(here);
-  base = mix(mix(vec3(dot(base, GREY)), base, 0.35) * 0.55, base, uAwake);
-  vec3 bare = uDisplay == CUTOUT && uAwake > 0.5 ? checkerboard() : base;
-  vec3 seen = mix(bare, withMask(base, here), uMask);
-  color = vec4(withPixelGrid(seen, here), 1.0) * cornerCoverage(here);
-}`;
-
-export const OBJECT_FRAGMENT = `${COMMON}
-uniform sampler2D uField;
-uniform vec3 uColour;
-uniform float uFill;
-uniform float uSelected;
-
-void main() {
-  vec2 here = position();
-  if (any(lessThan(here, vec2(0.0))) || any(greaterThan(here, vec2(1.0)))) discard;
-  float edge = distanceToEdge(uField, here);
-  float inside = clamp(edge + 0.5, 0.0, 1.0);
-  float width = uLine * (1.0 + uSelected);
-  float line = uDisplay == CUTOUT ? 0.0 : clamp(width * 0.5 + 0.5 - abs(edge), 0.0, 1.0);
-  if (max(inside, line) < 0.02) discard;
-  if (uDisplay == CUTOUT) {
-    color = vec4(picture(here), 1.0) * inside;
-    return;
-  }
-  float halo = uSelected * clamp(uLine * 0.5 + 0.5 - abs(edge - width * 0.2), 0.0, 1.0);
-  float fill = uDisplay == OUTLINE ? 0.0 : inside * uFill;
-  float alpha = max(fill, line);
-  color = vec4(mix(uColour, vec3(1.0), halo * 0.85) * alpha, alpha);
+  vec3 awake = mix(mix(vec3(dot(base, GREY)), base, 0.35) * 0.55, base, uAwake);
+  vec3 bare = uDisplay == CUTOUT && uAwake > 0.5 ? checkerboard() : awake;
+  vec3 seen = uMask > 0.0 ? mix(bare, withMask(awake, here), uMask) : bare;
+  vec4 object = uObjects > 0 ? topmost(here, base) : vec4(0.0);
+  color = vec4(mix(withPixelGrid(seen, here), object.rgb, object.a), 1.0) * cornerCoverage(here);
 }`;

@@ -1,7 +1,7 @@
 // @ts-check
 /** A canvas that shows a picture and its mask: by WebGL2, or in 2D where that is missing. Runs on either thread. */
 
-/** @import { Box, Frame, Size, View } from './geometry.js' */
+/** @import { Frame, Size, View } from './geometry.js' */
 import { createCanvasPainter } from './canvas2d.js';
 import { createGlPainter } from './gl.js';
 
@@ -15,6 +15,7 @@ import { createGlPainter } from './gl.js';
  * @property {number} corner radius in CSS pixels
  * @property {readonly number[]} tint red, green, blue from 0 to 1
  * @property {number} preview opacity of what the next click would change
+ * @property {number} fill opacity of the objects' colours
  * @property {'fill' | 'outline' | 'cutout' | 'original'} display
  */
 
@@ -22,9 +23,7 @@ import { createGlPainter } from './gl.js';
  * One kept object, whose field was set before.
  * @typedef {object} Layer
  * @property {number} id
- * @property {Box | null} bounds in cells
  * @property {readonly number[]} colour red, green, blue from 0 to 1
- * @property {number} fill opacity
  * @property {boolean} selected
  */
 

@@ -1,11 +1,10 @@
 // @ts-check
 /** What the stage should look like: at most once per animation frame, and only when something changed. */
 
-/** @import { Box, View } from './geometry.js' */
+/** @import { View } from './geometry.js' */
 /** @import { Layer, Scene } from './painter.js' */
 /** @import { State } from './store.js' */
 import { createEasel } from './easel.js';
-import { boundsOf } from './fields.js';
 import { gridRegion } from './geometry.js';
 import { GRID } from './protocol.js';
 import { shownField } from './specks.js';
@@ -17,7 +16,7 @@ const EASE_MS = 90;
 const LINE = 1.5;
 const CORNER = 10;
 /** The parts of the state that a frame shows; a mouse that moves changes none of them. */
-const DRAWN = /** @type {const} */ (['picture', 'mask', 'preview', 'stage', 'service', 'display', 'opacity', 'tidies']);
+const DRAWN = /** @type {const} */ (['picture', 'mask', 'preview', 'stage', 'service', 'display', 'before', 'opacity', 'tidies']);
 const WHOLE_GRID = { width: GRID, height: GRID };
 
 /**
@@ -122,8 +121,15 @@ export function createRenderer(canvas, { force2d, still, tint }) {
       region: frame ? gridRegion(frame, GRID) : WHOLE_GRID,
       frame,
       size: (current.picture && pictureSize(current.picture)) ?? WHOLE_GRID,
-      layers: layersOf(current, shares.kept),
-      look: { ...shares, line: LINE, corner: current.picture?.lens ? 0 : CORNER, tint, display: current.display },
+      layers: layersOf(current),
+      look: {
+        ...shares,
+        line: LINE,
+        corner: current.picture?.lens ? 0 : CORNER,
+        tint,
+        fill: current.opacity * (1 - 0.6 * shares.kept),
+        display: displayOf(current),
+      },
       ratio,
     };
   }
@@ -142,6 +148,11 @@ export function createRenderer(canvas, { force2d, still, tint }) {
 }
 
 /** @param {State} state */
+function displayOf({ before, display }) {
+  return before ? 'original' : display;
+}
+
+/** @param {State} state */
 function targets(state) {
   return {
     mask: state.mask ? 1 : 0,
@@ -154,28 +165,13 @@ function targets(state) {
 /**
  * The objects as they are drawn; while a sketch is kept they step back.
  * @param {State} state
- * @param {number} kept
  * @returns {Layer[]}
  */
-function layersOf(state, kept) {
+function layersOf(state) {
   const { things, editing, selected } = workOf(state);
-  if (state.display === 'original' || state.picture?.phase.status === 'reading') return [];
+  if (displayOf(state) === 'original' || state.picture?.phase.status === 'reading') return [];
   const shown = things.filter(({ id, visible }) => visible && id !== editing);
-  return shown.map(({ id, shape, colour }) => {
-    return {
-      id, bounds: knownBounds(shape), colour: rgb(colour), fill: state.opacity * (1 - 0.6 * kept), selected: selected.includes(id),
-    };
-  });
-}
-
-/** @type {WeakMap<Float32Array, Box | null>} */
-const BOUNDS = new WeakMap();
-
-/** @param {Float32Array} field */
-function knownBounds(field) {
-  let bounds = BOUNDS.get(field);
-  if (bounds === undefined) BOUNDS.set(field, (bounds = boundsOf(field)));
-  return bounds;
+  return shown.map(({ id, colour }) => ({ id, colour: rgb(colour), selected: selected.includes(id) }));
 }
 
 /** @param {string} colour as #rrggbb */
