@@ -6,12 +6,12 @@ import signal
 import socket
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 import pytest
-from demo_world import LIMITS, png, serving
+from demo_world import LIMITS, events_in, png, serving
 
 from demo.__main__ import address_of, listen, main
 from demo.app import create_app
@@ -50,13 +50,11 @@ def test_pictures_in_the_line_are_answered_after_sigterm(checkpoint):
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         address = next(found[1] for line in process.stdout if (found := re.search(r"(http://\S+)/", line)))
-        with httpx.Client(base_url=address, timeout=120) as client, ThreadPoolExecutor() as pool:
+        with httpx.Client(base_url=address, timeout=120) as client, ExitStack() as open_streams:
             replies = [client.post("/api/images", content=png(640, 480, seed=seed)).json() for seed in range(6)]
-            answers = [pool.submit(httpx.get, address + reply["embedding_url"], timeout=120) for reply in replies]
-            while client.get("/healthz").json()["queue"] == len(replies):  # until the first is done, all have asked
-                pass
+            streams = [open_streams.enter_context(client.stream("GET", reply["events_url"])) for reply in replies]
             process.send_signal(signal.SIGTERM)
-            assert [answer.result().status_code for answer in answers] == [200] * len(replies)
+            assert [events_in(stream.read().decode())[-1][0] for stream in streams] == ["done"] * len(replies)
         rest, _ = process.communicate(timeout=60)
     finally:
         process.kill()
