@@ -181,6 +181,7 @@ class ImageReply(BaseModel):
     embedding_url: str
     events_url: str
     decode_url: str
+    picture_url: str
     predict_url: str
     everything_url: str
 
@@ -337,6 +338,8 @@ class Service(Protocol):
     async def add(self, data: bytes) -> tuple[Picture, bool]: ...
 
     def progress(self, image_id: str) -> AsyncIterator[Event]: ...
+
+    async def png_file(self, image_id: str) -> bytes: ...
 
     async def embedding_file(
         self, image_id: str, weights_hash: str, precision: Precision, coding: Coding

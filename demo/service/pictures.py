@@ -16,7 +16,7 @@ import numpy as np
 from demo.cache import ByteCache
 from demo.codings import Coding, compress
 from demo.lanes import Lane, result
-from demo.pictures import PictureLimits, read_picture
+from demo.pictures import PictureLimits, read_picture, write_png
 from demo.problems import BrokenPicture, EncodeFailed, Problem, Unexpected, UnknownPicture
 from demo.schemas import Event, ModelInfo, Picture, Precision
 from demo.service.estimates import EncodeTimes
@@ -131,6 +131,11 @@ class Pictures:
         """The picture read again from its file: (H, W, 3) uint8 RGB."""
         data = (await self.encoded(image_id)).picture_file
         return await result(self._reading.submit(read_picture, data, self.limits, weight=len(data)))
+
+    async def png_file(self, image_id: str) -> bytes:
+        """The picture as browsers show it, upright."""
+        pixels = await self.pixels(image_id)
+        return await result(self._reading.submit(write_png, pixels, weight=pixels.nbytes))
 
     async def file(self, image_id: str, precision: Precision, coding: Coding) -> tuple[bytes, Coding]:
         """The embedding as a safetensors body, and how it is coded: fp32 always travels as it is."""

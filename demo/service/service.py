@@ -120,6 +120,10 @@ class DemoService:
         """What becomes of a picture, from now until it is done or has failed."""
         return self._pictures.progress(image_id)
 
+    async def png_file(self, image_id: str) -> bytes:
+        """The picture as a PNG file, upright: for browsers that cannot show what was uploaded."""
+        return await self._pictures.png_file(image_id)
+
     async def embedding_file(
         self, image_id: str, weights_hash: str, precision: Precision, coding: Coding
     ) -> tuple[bytes, Coding]:

@@ -77,11 +77,13 @@ import { NO_WORK, promptsOf } from './work.js';
  * @property {Mask | null} mask the one shown
  * @property {Mask | null} preview what the next click would make of it
  * @property {Display} display
+ * @property {boolean} before whether the picture is shown as it was, for as long as that is held
  * @property {number} opacity of the objects' colours, from 0 to 1
  * @property {readonly LabelName[]} labels in the order of their keys
  * @property {string} nextLabel the label of the object to come
  * @property {readonly number[]} latencies of the last hovers, in milliseconds
  * @property {string | null} notice a passing message
+ * @property {readonly string[]} problems with files that came in, each named
  */
 
 /**
@@ -117,11 +119,13 @@ export const INITIAL_STATE = {
   mask: null,
   preview: null,
   display: 'fill',
+  before: false,
   opacity: 0.5,
   labels: [],
   nextLabel: '',
   latencies: [],
   notice: null,
+  problems: [],
 };
 
 /**
@@ -168,6 +172,27 @@ export function watch(store, select, react, same = Object.is) {
     if (same(value, next)) return;
     value = next;
     react(value, state);
+  });
+}
+
+/**
+ * The first state that fulfils a condition, perhaps the present one.
+ * @template T
+ * @param {Store<T>} store
+ * @param {(state: T) => unknown} fulfils
+ * @returns {Promise<T>}
+ */
+export function until(store, fulfils) {
+  return new Promise((resolve) => {
+    const stop = store.subscribe(look);
+    look(store.get());
+
+    /** @param {T} state */
+    function look(state) {
+      if (!fulfils(state)) return;
+      stop();
+      resolve(state);
+    }
   });
 }
 

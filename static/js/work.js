@@ -1,6 +1,7 @@
 // @ts-check
 /** What a person makes of one picture, as values: objects, the sketch of the next one, and the way back and forth. */
 
+/** @import { Runs } from './export/runs.js' */
 /** @import { Field, Finish } from './fields.js' */
 /** @import { Click, Prompts, Question } from './prompts.js' */
 import { NO_PROMPTS } from './prompts.js';
@@ -41,6 +42,7 @@ import { NO_PROMPTS } from './prompts.js';
  * @property {Field} shape
  * @property {number | null} iou as predicted, if the model made it
  * @property {readonly Step[]} steps that made it, to be taken up again; none for what was combined
+ * @property {{of: Field, mask: Runs}} [exact] the mask that came in from a file, as long as `shape` is `of`, its field
  */
 
 /**
