@@ -7,10 +7,12 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from sam import SamAutomaticMaskGenerator, load_sam
 from sam.bench.__main__ import main
-from sam.bench.everything import matched
+from sam.bench.everything import Task, matched
+from sam.bench.gpu import compete_on_gpu
 from sam.bench.original import original_generator
 from sam.masks import rle_encode
 
@@ -77,8 +79,7 @@ def test_quick_run_prints_a_table_and_keeps_the_numbers(original, tmp_path, caps
     original(load_sam("tiny"))
     output = tmp_path / "numbers.json"
     command = ["--only", "everything", "--quick", "--points", "2", "--no-memory", "--precision", "fp32"]
-    command += ["--output", str(output)]
-    assert main(command) == 0
+    assert main([*command, "--output", str(output)]) == 0
     assert "| fp32 |" in capsys.readouterr().out
     (first, second) = json.loads(output.read_text())["tiny"]
     assert (first["name"], second["name"]) == ("original", "fp32") and second["match"] == 1
@@ -106,3 +107,17 @@ def test_an_encoder_that_the_original_has_not_is_compared_with_itself(tmp_path, 
     assert main(["--only", "encoder", "--quick"]) == 0
     table = capsys.readouterr().out
     assert "original" not in table and "| torch |" in table and "| onnxruntime |" in table
+
+
+def test_without_a_gpu_its_section_says_that_it_is_skipped(monkeypatch, capsys):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert main(["--only", "gpu"]) == 0
+    assert "skipped, PyTorch finds no CUDA device" in capsys.readouterr().out
+
+
+def test_the_gpus_contest_compares_precisions_on_any_device(shapes_picture, tmp_path):
+    path = tmp_path / "shapes.png"
+    Image.fromarray(shapes_picture).save(path)
+    results = compete_on_gpu(Task("tiny", path, 3), 1, "cpu", ("fp32", "bf16"))
+    assert [result.name for result in results] == ["fp32", "bf16"] and results[0].match == 1
+    assert results[1].masks and results[1].match > 0.5
