@@ -4,7 +4,7 @@
 /** @import { Point } from '../geometry.js' */
 /** @import { Stroke, Tool, ToolContext } from './tool.js' */
 import { boxBetween, isInside, positionIn } from '../geometry.js';
-import { committedPrompts } from '../store.js';
+import { committedPrompts, foundAt } from '../store.js';
 import { movedBox, partAt } from './marks.js';
 
 const REACH = 12;
@@ -44,9 +44,11 @@ function use({ actions, state, size, pixels }) {
   return {
     /** @param {Stroke} stroke */
     tap({ from, opposite }) {
+      const found = foundAt(state(), from);
+      if (found && !opposite) return actions.takeFound(found);
       const part = partUnder(from);
       if (part?.kind === 'point' && !opposite) actions.removeClick(part.index);
-      else if (isInside(size(), from)) actions.click(positionIn(size(), from), opposite);
+      else if (isInside(size(), from)) actions.click(positionIn(size(), from), opposite && !found);
     },
     /** @param {Stroke} stroke */
     start(stroke) {
