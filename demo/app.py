@@ -105,6 +105,7 @@ def _add_model_routes(app: FastAPI, service: Service, prefix: str) -> None:
     async def model() -> ModelReply:
         return ModelReply(
             model=service.model_info,
+            encoder=service.encoder,
             prompt_frame=service.prompt_frame,
             mask_threshold=service.mask_threshold,
             decoders=[_describe_decoder(decoder, prefix) for decoder in await service.decoders()],
@@ -154,6 +155,16 @@ def _add_image_routes(app: FastAPI, service: Service, prefix: str) -> None:
         progress = service.progress(image_id)
         first = await anext(progress)  # an unknown picture is refused before the stream begins
         return stream(first, progress)
+
+    @app.get(
+        "/api/images/{image_id}/picture",
+        summary="The picture as PNG, upright: what a browser shows where it cannot show the file itself",
+        tags=["pictures"],
+        response_class=Response,
+        responses={**binary("image/png", "The picture, immutable"), **refusals(UnknownPicture, EncodeFailed)},
+    )
+    async def shown_picture(request: Request, image_id: Hash) -> Response:
+        return _immutable(request, await service.png_file(image_id), etag=image_id, media_type="image/png")
 
     @app.get(
         "/api/embeddings/{image_id}/{weights_hash}/{precision}",
@@ -219,6 +230,7 @@ def _describe_picture(picture: Picture, service: Service, prefix: str) -> ImageR
         embedding_url=f"{prefix}/api/embeddings/{picture.id}/{service.model_info.weights_hash}/fp16",
         events_url=f"{prefix}/api/images/{picture.id}/events",
         decode_url=f"{prefix}/api/images/{picture.id}/decode",
+        picture_url=f"{prefix}/api/images/{picture.id}/picture",
         predict_url=f"{prefix}/api/images/{picture.id}/predict",
         everything_url=f"{prefix}/api/images/{picture.id}/everything",
     )

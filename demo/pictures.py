@@ -17,12 +17,14 @@ import io
 from dataclasses import dataclass
 
 import numpy as np
+import pi_heif
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from demo.problems import BrokenPicture, TooManyBytes, TooManyPixels, UnsupportedPicture
 
-PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
+PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
 PICTURE_PIXELS_ROOF = 178_000_000  # Pillow's own guard refuses anything larger, whatever we are told to allow
+_FAST_COMPRESSION = 1
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
@@ -51,7 +53,15 @@ def read_picture(data: bytes, limits: PictureLimits = DEFAULT_LIMITS) -> np.ndar
         return _to_rgb(_upright(image))
 
 
+def write_png(pixels: np.ndarray) -> bytes:
+    """HWC uint8 RGB as a PNG file: for browsers that cannot show the file which the pixels came from."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", compress_level=_FAST_COMPRESSION)
+    return file.getvalue()
+
+
 def _open(data: bytes, limits: PictureLimits) -> Image.Image:
+    pi_heif.register_heif_opener()  # no more than two entries in Pillow's tables
     try:
         return Image.open(io.BytesIO(data), formats=PICTURE_FORMATS)
     except _BOMBS:

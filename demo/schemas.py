@@ -150,10 +150,18 @@ class DecoderReply(BaseModel):
     files: dict[str, FileReply]
 
 
+class EncoderReply(BaseModel):
+    """How pictures are encoded here, and seconds per encode of every way that was measured."""
+
+    way: str
+    seconds: dict[str, float] = {}
+
+
 class ModelReply(BaseModel):
     """Answer of GET /api/model."""
 
     model: ModelInfo
+    encoder: EncoderReply
     prompt_frame: int
     mask_threshold: float
     embedding_precisions: tuple[Precision, ...] = EMBEDDING_PRECISIONS
@@ -173,6 +181,7 @@ class ImageReply(BaseModel):
     embedding_url: str
     events_url: str
     decode_url: str
+    picture_url: str
     predict_url: str
     everything_url: str
 
@@ -208,6 +217,7 @@ class HealthReply(BaseModel):
 
     status: Literal["ok"] = "ok"
     model: ModelInfo
+    encoder: EncoderReply
     queue: int
     cached_pictures: int
     cached_bytes: int
@@ -221,6 +231,11 @@ class Picture:
     id: str
     original_hw: tuple[int, int]
     resized_hw: tuple[int, int]
+
+    @property
+    def pixels(self) -> int:
+        """Of the original."""
+        return self.original_hw[0] * self.original_hw[1]
 
 
 @dataclass(frozen=True)
@@ -309,6 +324,9 @@ class Service(Protocol):
     @property
     def model_info(self) -> ModelInfo: ...
 
+    @property
+    def encoder(self) -> EncoderReply: ...
+
     def warm_up(self) -> None: ...
 
     def close(self) -> None: ...
@@ -320,6 +338,8 @@ class Service(Protocol):
     async def add(self, data: bytes) -> tuple[Picture, bool]: ...
 
     def progress(self, image_id: str) -> AsyncIterator[Event]: ...
+
+    async def png_file(self, image_id: str) -> bytes: ...
 
     async def embedding_file(
         self, image_id: str, weights_hash: str, precision: Precision, coding: Coding

@@ -16,6 +16,8 @@ SPACE_VARIABLE = "SPACE_ID"
 SPACE_DEFAULTS = {"frame_ancestors": "https://huggingface.co", "isolation_headers": False}
 """On a Hugging Face Space, which sets the variable: it frames the page, and adds the headers that the README names."""
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+_PREPROCESSING = ("auto", "sam", "medsam")
+_ENCODERS = ("auto", "torch", "onnxruntime", "bf16")
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 _EPILOG = f"""\
 Every flag has a variable in the environment: --cache-mb is {ENVIRONMENT_PREFIX}CACHE_MB. The flag wins.
@@ -23,6 +25,7 @@ Every flag has a variable in the environment: --cache-mb is {ENVIRONMENT_PREFIX}
 examples:
   python -m demo                              the embedded model, on this machine only
   python -m demo --checkpoint sam_vit_b.pth   Meta's, Hugging Face's, MobileSAM's or your own weights
+  python -m demo --checkpoint vit_b           a published checkpoint; asks before it downloads (python -m sam models)
   python -m demo --host 0.0.0.0 --no-open     reachable from other machines, by anyone: there is no login
 """
 
@@ -34,7 +37,10 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8000
     checkpoint: str = "tiny"
+    preprocessing: str = "auto"
+    download: bool = False
     device: str = "auto"
+    encoder: str = "auto"
     cache_mb: int = 512
     max_upload_mb: int = 50
     max_megapixels: int = 60
@@ -50,6 +56,8 @@ class Settings:
         _within("max-megapixels", self.max_megapixels, 1, PICTURE_PIXELS_ROOF // 1_000_000)
         if not _DEVICE.fullmatch(self.device):
             raise ValueError(f"device is {self.device!r}; allowed are auto, cpu, cuda, cuda:<number> and mps")
+        _one_of("preprocessing", self.preprocessing, _PREPROCESSING)
+        _one_of("encoder", self.encoder, _ENCODERS)
         if not self.host or not self.checkpoint:
             raise ValueError(f"host is {self.host!r} and checkpoint is {self.checkpoint!r}; neither may be empty")
         _ = self.hosting  # refuses what it cannot do
@@ -88,7 +96,18 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--checkpoint",
         metavar="NAME|FILE",
-        help=f"weights (default {default.checkpoint}: the embedded model)",
+        help=f"weights: a file, a folder, a published name or owner/name (default {default.checkpoint}: embedded)",
+    )
+    add(
+        "--preprocessing",
+        choices=_PREPROCESSING,
+        help="medsam for weights tuned from MedSAM's (default: what is known)",
+    )
+    add("--download", action=argparse.BooleanOptionalAction, help="agree to download the checkpoint (default: ask)")
+    add(
+        "--encoder",
+        choices=_ENCODERS,
+        help="how pictures are encoded (default auto: the fastest exact way here); bf16 is not exact, fast with AMX",
     )
     add("--device", help=f"auto, cpu, cuda, cuda:1 or mps (default {default.device})")
     add("--cache-mb", type=int, metavar="MB", help=f"memory for encoded pictures (default {default.cache_mb})")
@@ -135,6 +154,11 @@ def _read_bool(text: str, variable: str) -> bool:
     if text.lower() not in _TRUE + _FALSE:
         raise ValueError(f"{variable} is {text!r}; allowed are {', '.join(_TRUE + _FALSE)}")
     return text.lower() in _TRUE
+
+
+def _one_of(name: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name} is {value!r}; allowed are {', '.join(allowed)}")
 
 
 def _within(name: str, value: int, low: int, high: int) -> None:

@@ -64,10 +64,15 @@ Report = Callable[[Progress], None]
 # --- the cache folder ------------------------------------------------------------------------------------------------
 
 
-def checkpoint_folder() -> Path:
-    """Where checkpoints are kept: in `SAM_HOME`, else in the platform's cache folder for this user."""
+def home_folder() -> Path:
+    """What this project keeps for the user: `SAM_HOME`, else the platform's cache folder."""
     home = os.environ.get(HOME)
-    return (Path(home).expanduser() if home else user_cache_path("sam-in-the-browser")) / "checkpoints"
+    return Path(home).expanduser() if home else user_cache_path("sam-in-the-browser")
+
+
+def checkpoint_folder() -> Path:
+    """Where checkpoints are kept."""
+    return home_folder() / "checkpoints"
 
 
 def cached_path(model: Published, file: RemoteFile | None = None) -> Path:

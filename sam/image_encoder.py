@@ -160,7 +160,7 @@ class Attention(nn.Module):
         b, heads, n, c = q.shape
         by_row, by_column = (bias.reshape(b * heads, n, -1) for bias in self._position_bias_by_axis(q, grid_hw))
         k = (k * c**-0.5).transpose(2, 3).reshape(b * heads, c, n)
-        q, v = q.reshape(b * heads, n, c), v.reshape(b * heads, n, c)
+        q, v = (tensor.reshape(b * heads, n, c).contiguous() for tensor in (q, v))
         rows = max(1, TILE_BYTES * torch.get_num_threads() // (n * q.element_size()))
         groups, rows = max(1, rows // n), min(rows, n)
         answer, buffer = q.new_empty(b * heads, n, c), q.new_empty(groups * rows * n)

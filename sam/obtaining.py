@@ -7,12 +7,21 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from .checkpoint import EMBEDDED
 from .downloads import DownloadError, Progress, cached_path, download, downloaded, how_to_get, in_megabytes
 from .published import PUBLISHED, Published, find_published
 
 
 class NotAgreedError(DownloadError):
     """Nobody agreed to a download."""
+
+
+def missing_checkpoint(source: str) -> Published | None:
+    """What would have to be downloaded before `load_sam(source)`; None where nothing would."""
+    if source in EMBEDDED or Path(source).expanduser().exists():
+        return None
+    published = find_published(source)
+    return published if published and downloaded(published) is None else None
 
 
 def obtain(model: Published, *, agreed: bool = False) -> Path:

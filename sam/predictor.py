@@ -53,12 +53,21 @@ class Masks:
     low_res_logits: np.ndarray
 
 
-def encode(model: SAM, image: np.ndarray, *, image_format: str = "RGB") -> ImageEmbedding:
-    """Encode a picture, (H, W, 3) uint8 in `image_format` (RGB or BGR); `ValueError` says what else was given."""
+def encode(
+    model: SAM,
+    image: np.ndarray,
+    *,
+    image_format: str = "RGB",
+    image_encoder: Callable[[Tensor], Tensor] | None = None,
+) -> ImageEmbedding:
+    """Encode a picture, (H, W, 3) uint8 in `image_format` (RGB or BGR); `ValueError` says what else was given.
+
+    image_encoder: another way to compute the model's own encoder, see `sam.encoders`.
+    """
     image = _rgb(require_picture(image), image_format)
     frame = model.frame(image.shape[:2])
     resized = resize_image(image, frame, resample=model.resample)
-    return _encode_resized(model, image_to_tensor(resized), frame)
+    return _encode_resized(model, image_to_tensor(resized), frame, image_encoder)
 
 
 def predict(
@@ -289,10 +298,11 @@ class SamPredictor:
 
 
 @torch.no_grad()
-def _encode_resized(model: SAM, image_bchw: Tensor, frame: ImageFrame) -> ImageEmbedding:
-    features = model.image_encoder(model.preprocess(image_bchw.to(model.device, torch.float32)))
-    features = at_least_float32(features)
-    return ImageEmbedding.of(model, features, frame)
+def _encode_resized(
+    model: SAM, image_bchw: Tensor, frame: ImageFrame, image_encoder: Callable[[Tensor], Tensor] | None = None
+) -> ImageEmbedding:
+    image_bchw = model.preprocess(image_bchw.to(model.device, torch.float32))
+    return ImageEmbedding.of(model, at_least_float32((image_encoder or model.image_encoder)(image_bchw)), frame)
 
 
 @torch.no_grad()

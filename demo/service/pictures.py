@@ -16,9 +16,10 @@ import numpy as np
 from demo.cache import ByteCache
 from demo.codings import Coding, compress
 from demo.lanes import Lane, result
-from demo.pictures import PictureLimits, read_picture
+from demo.pictures import PictureLimits, read_picture, write_png
 from demo.problems import BrokenPicture, EncodeFailed, Problem, Unexpected, UnknownPicture
 from demo.schemas import Event, ModelInfo, Picture, Precision
+from demo.service.estimates import EncodeTimes
 from demo.wire import pack_embedding
 from sam import SAM
 from sam.predictor import ImageEmbedding
@@ -67,14 +68,21 @@ class Pictures:
     """Reads and encodes pictures on two lanes; whoever names a picture joins its `Job`."""
 
     def __init__(
-        self, model: SAM, model_info: ModelInfo, encode: Encode, *, cache_bytes: int, limits: PictureLimits
+        self,
+        model: SAM,
+        model_info: ModelInfo,
+        encode: Encode,
+        *,
+        cache_bytes: int,
+        limits: PictureLimits,
+        first_s: float | None = None,
     ) -> None:
         self.model, self.model_info, self.encode, self.limits = model, model_info, encode, limits
         self._reading = Lane("read pictures", capacity=4 * limits.max_bytes, retry_after_s=2)
         self._encoding = Lane("encode pictures", capacity=WAITING_BYTES, retry_after_s=10)
         self._finished: ByteCache[Job] = ByteCache(cache_bytes)
         self._unfinished: dict[str, Job] = {}
-        self._expected_s: float | None = None
+        self._times = EncodeTimes(first_s)
         self._lock = threading.Lock()
 
     @property
@@ -123,6 +131,11 @@ class Pictures:
         """The picture read again from its file: (H, W, 3) uint8 RGB."""
         data = (await self.encoded(image_id)).picture_file
         return await result(self._reading.submit(read_picture, data, self.limits, weight=len(data)))
+
+    async def png_file(self, image_id: str) -> bytes:
+        """The picture as browsers show it, upright."""
+        pixels = await self.pixels(image_id)
+        return await result(self._reading.submit(write_png, pixels, weight=pixels.nbytes))
 
     async def file(self, image_id: str, precision: Precision, coding: Coding) -> tuple[bytes, Coding]:
         """The embedding as a safetensors body, and how it is coded: fp32 always travels as it is."""
@@ -195,7 +208,7 @@ class Pictures:
     def _encode(self, job: Job, picture: Picture, data: bytes, pixels: np.ndarray) -> Encoded:
         embedding = self.encode(pixels)
         seconds = time.monotonic() - job.started_at
-        self._expected_s = seconds if self._expected_s is None else 0.7 * self._expected_s + 0.3 * seconds
+        self._times.learn(picture.pixels, seconds)
         return Encoded(picture, embedding, self._pack(picture, embedding, "fp16"), data, seconds)
 
     def _finish(self, job: Job, size: int) -> None:
@@ -211,7 +224,8 @@ class Pictures:
         if job.started_at is None:
             return Event("queued", {"position": self._ahead_of(job)})
         elapsed_s = round(time.monotonic() - job.started_at, 2)
-        expected_s = None if self._expected_s is None else round(self._expected_s, 2)
+        expected_s = self._times.expect(job.read.result().pixels) if job.read.done() else None
+        expected_s = None if expected_s is None else round(expected_s, 2)
         return Event("encoding", {"elapsed_s": elapsed_s, "expected_s": expected_s})
 
     def _ahead_of(self, job: Job) -> int:

@@ -16,6 +16,7 @@ from demo.pictures import DEFAULT_LIMITS, PictureLimits
 from demo.problems import OtherWeights
 from demo.schemas import (
     Decoder,
+    EncoderReply,
     Event,
     EverythingRequest,
     EverythingUpdate,
@@ -34,15 +35,27 @@ from demo.service.everything import Everything
 from demo.service.pictures import Encode, Pictures
 from demo.settings import Settings
 from demo.wire import pack_masks
-from sam import SAM, load_sam, predictor
+from sam import SAM, encoders, load_sam, predictor
+from sam.obtaining import missing_checkpoint, obtain
 
 _WAITING_DECODES = 64
 
 
 def load_service(settings: Settings) -> DemoService:
-    """The service for `settings`; raises ValueError or OSError for a checkpoint or device that cannot be had."""
-    model = load_sam(settings.checkpoint, device=_device(settings.device))
-    return DemoService(model, cache_bytes=settings.cache_bytes, limits=settings.limits)
+    """The service for `settings`, after asking where a checkpoint is to be downloaded first.
+
+    Raises ValueError or OSError for a checkpoint, device or way to encode that cannot be had.
+    """
+    device = _device(settings.device)
+    if (published := missing_checkpoint(settings.checkpoint)) is not None:
+        obtain(published, agreed=settings.download)
+    preprocessing = None if settings.preprocessing == "auto" else settings.preprocessing
+    model = load_sam(settings.checkpoint, device=device, preprocessing=preprocessing)
+    choice = encoders.choose(model, settings.encoder, tell=partial(print, flush=True))
+    print(f"Encoding {model.config.model_id} with {choice}", flush=True)
+    encode = partial(predictor.encode, model, image_encoder=choice.encoder)
+    encoder = EncoderReply(way=choice.way, seconds=choice.seconds)
+    return DemoService(model, cache_bytes=settings.cache_bytes, limits=settings.limits, encode=encode, encoder=encoder)
 
 
 class DemoService:
@@ -55,15 +68,21 @@ class DemoService:
         cache_bytes: int = 512_000_000,
         limits: PictureLimits = DEFAULT_LIMITS,
         encode: Encode | None = None,
+        encoder: EncoderReply | None = None,
     ) -> None:
-        self.model = model
+        self.model, self.encoder = model, encoder or EncoderReply(way=encoders.TORCH)
         self.limits = limits
         self.encode = encode or partial(predictor.encode, model)
         self.model_info = ModelInfo(id=model.config.model_id, weights_hash=model.weights_hash())
         self.prompt_frame = model.config.image_size
         self.mask_threshold = float(model.mask_threshold)
         self._pictures = Pictures(
-            model, self.model_info, lambda pixels: self.encode(pixels), cache_bytes=cache_bytes, limits=limits
+            model,
+            self.model_info,
+            lambda pixels: self.encode(pixels),
+            cache_bytes=cache_bytes,
+            limits=limits,
+            first_s=self.encoder.seconds.get(self.encoder.way),
         )
         self._decoders = Decoders(model)
         self._decoding = Lane("decode prompts", capacity=_WAITING_DECODES, retry_after_s=1)
@@ -84,6 +103,7 @@ class DemoService:
         cached = self._pictures.cached
         return HealthReply(
             model=self.model_info,
+            encoder=self.encoder,
             queue=self._pictures.queue,
             cached_pictures=len(cached),
             cached_bytes=cached.bytes_used,
@@ -99,6 +119,10 @@ class DemoService:
     def progress(self, image_id: str) -> AsyncIterator[Event]:
         """What becomes of a picture, from now until it is done or has failed."""
         return self._pictures.progress(image_id)
+
+    async def png_file(self, image_id: str) -> bytes:
+        """The picture as a PNG file, upright: for browsers that cannot show what was uploaded."""
+        return await self._pictures.png_file(image_id)
 
     async def embedding_file(
         self, image_id: str, weights_hash: str, precision: Precision, coding: Coding

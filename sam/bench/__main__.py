@@ -1,4 +1,4 @@
-"""`python -m sam.bench`: everything mode against `segment_anything`, same weights, same picture, interleaved."""
+"""`python -m sam.bench`: everything mode and encoder against `segment_anything`, same weights, interleaved."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from .encoder import compete_encoders, encoders_as_markdown
 from .everything import ORIGINAL, Result, Task, compete, peak_megabytes
 
 GALLERY = Path(__file__).parents[2] / "static" / "gallery"
@@ -16,7 +17,8 @@ EPILOG = """\
 examples:
   python -m sam.bench                            tiny and vit_b, 32 x 32 points, three rounds
   python -m sam.bench --quick                    tiny, 6 x 6 points, one round: does it run?
-  python -m sam.bench --model tiny --precision fp32 --rounds 5
+  python -m sam.bench --only everything --model tiny --precision fp32 --rounds 5
+  python -m sam.bench --only encoder --model random:vit_b
 Times are medians of processor seconds, so that others on the machine disturb little; set OMP_NUM_THREADS=1 for one
 core. "decoder" is everything but encoding the picture. Memory is the peak above what the process held with the model
 loaded, each contestant in a process of its own; it is measured on Linux.
@@ -30,18 +32,35 @@ def main(arguments: list[str] | None = None) -> int:
         if options.memory_of:
             print(peak_megabytes(tasks(options)[0], options.memory_of))
             return 0
-        findings = {}
-        for task in tasks(options):
-            megabytes = {} if options.no_memory else memory(task)
-            findings[task.model] = compete(task, options.rounds, megabytes)
-            print(as_markdown(task, findings[task.model]), flush=True)
+        sections = {"everything": measure_everything, "encoder": measure_encoder}
+        findings = {name: measure(options) for name, measure in sections.items() if options.only in (None, name)}
         if options.output:
-            document = {model: [result.as_dict() for result in results] for model, results in findings.items()}
+            document = findings.get(options.only, findings)
             options.output.write_text(json.dumps(document, indent=1) + "\n")
     except (RuntimeError, ValueError, OSError) as error:
         print(f"python -m sam.bench: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def measure_everything(options: argparse.Namespace) -> dict[str, list[dict]]:
+    """Both generators, and their memory."""
+    findings = {}
+    for task in tasks(options):
+        results = compete(task, options.rounds, {} if options.no_memory else memory(task))
+        findings[task.model] = [result.as_dict() for result in results]
+        print(as_markdown(task, results), flush=True)
+    return findings
+
+
+def measure_encoder(options: argparse.Namespace) -> dict[str, list[dict]]:
+    """Every way to compute the image encoder."""
+    findings = {}
+    for task in tasks(options):
+        results = compete_encoders(task.model, options.rounds)
+        findings[task.model] = [result.as_dict() for result in results]
+        print(encoders_as_markdown(task.model, results), flush=True)
+    return findings
 
 
 def parser() -> argparse.ArgumentParser:
@@ -52,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    described.add_argument("--only", choices=("everything", "encoder"), help="one section instead of both")
     described.add_argument("--model", action="append", help="tiny, random:VARIANT or a file; may be repeated")
     described.add_argument("--precision", action="append", choices=("fp32", "bf16"), help="default both")
     described.add_argument("--picture", type=Path, default=GALLERY / "coffee.jpg")

@@ -7,14 +7,18 @@
 /** @import { Refusal, Tier } from './tiers.js' */
 import { createChanges } from './changes.js';
 import { createEverythingActions } from './everything-actions.js';
-import { saveCutOut, saveMask } from './export.js';
 import { createObjectActions } from './object-actions.js';
 import { createPictureActions } from './picture-actions.js';
 import { problemOf, tierOf } from './problems.js';
 import { createSketchActions } from './sketch-actions.js';
+import { pictureSize, strip } from './store.js';
+import { sortFiles } from './take-home/sorting.js';
 import { createViewActions } from './view-actions.js';
 
 /** @typedef {ReturnType<typeof createActions>} Actions */
+
+/** Files are the business of modules that are loaded when the first one leaves or comes in. */
+const takeHome = () => import('./take-home/take-home.js');
 
 /**
  * @param {object} parts
@@ -54,7 +58,17 @@ export function createActions({ store, api, decoder, survey }) {
     }
   }
 
-  return {
+  /**
+   * Objects out of files; what goes wrong is told file by file, and leaves what is there as it is.
+   * @param {readonly File[]} files
+   */
+  async function bringIn(files) {
+    change({ notice: 'Reading…', problems: [] });
+    const problems = await (await takeHome()).bringIn(store, actions, files).catch((error) => [problemOf(error).detail]);
+    change(problems.length > 0 ? { problems, notice: null } : {});
+  }
+
+  const actions = {
     ...pictures,
     ...createSketchActions(changes),
     ...createObjectActions(changes),
@@ -75,7 +89,28 @@ export function createActions({ store, api, decoder, survey }) {
     /** @param {string} notice */
     say: (notice) => change({ notice }),
 
-    saveCutOut: () => keepFile(saveCutOut),
-    saveMask: () => keepFile(saveMask),
+    /** Pictures are opened; what was made of them comes in as objects. @param {readonly (File | Blob)[]} files @param {string} [name] */
+    async openFiles(files, name) {
+      const sizes = strip(store.get()).flatMap((picture) => pictureSize(picture) ?? []);
+      const { pictures: shown, annotations } = await sortFiles(files, sizes);
+      if (shown.length > 0) pictures.openFiles(/** @type {File[]} */ (shown), name);
+      if (annotations.length > 0) await bringIn(/** @type {File[]} */ (annotations));
+    },
+    bringIn,
+    clearProblems: () => change({ problems: [] }),
+    saveCutOut: () => keepFile(async (state) => (await takeHome()).saveMaskInHand(state, 'cutouts')),
+    saveMask: () => keepFile(async (state) => (await takeHome()).saveMaskInHand(state, 'masks')),
+    /** @param {import('./take-home/choices.js').Options} [options] */
+    async copyCutOut(options) {
+      change({ notice: 'Preparing the cut-out…' });
+      try {
+        const file = takeHome().then(({ cutOutInHand }) => cutOutInHand(store.get(), options));
+        await navigator.clipboard.write([new ClipboardItem({ 'image/png': file })]);
+        change({ notice: 'Copied. Paste it anywhere.' });
+      } catch (error) {
+        change({ notice: problemOf(error).detail });
+      }
+    },
   };
+  return actions;
 }

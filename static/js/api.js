@@ -30,6 +30,7 @@ import { toBase64, toHalves } from './protocol.js';
  * @property {string} events_url
  * @property {string} decode_url
  * @property {string} everything_url
+ * @property {string} picture_url
  */
 
 /** @typedef {{file: string, title: string, credit: string, licence: string} & import('./geometry.js').Size} GalleryItem */
@@ -78,6 +79,9 @@ export function createApi(fetcher = globalThis.fetch.bind(globalThis)) {
 
     /** @param {GalleryItem} item */
     galleryPicture: async ({ file }) => (await request(GALLERY + file)).blob(),
+
+    /** What a browser can show of it. @param {ImageRecord} record @param {AbortSignal} signal */
+    picture: async ({ picture_url }, signal) => (await request(picture_url, { signal })).blob(),
 
     uploadImage,
     watchEncode,

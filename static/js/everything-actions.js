@@ -6,7 +6,7 @@
 /** @import { Found, FoundObject, Grain, Preset } from './found.js' */
 /** @import { Thing } from './work.js' */
 import { NO_FINISH } from './fields.js';
-import { allOf, fieldOf, originOf, withUpdate } from './found.js';
+import { allOf, countsOf, fieldOf, originOf, withUpdate } from './found.js';
 import { problemOf } from './problems.js';
 import { foundHere, offeredHere, pictureFrame } from './store.js';
 import { nextId, PALETTE } from './work.js';
@@ -66,6 +66,7 @@ export function createEverythingActions({ get, change, work, step }, api) {
       const thing = {
         id: first + index, label: nextLabel || `Object ${first + index}`, colour: labelled ?? colourOf(id), visible: true,
         locked: false, source: shape, finish: NO_FINISH, shape, iou: score, steps: [], origin: originOf(found, id),
+        exact: { of: shape, mask: { size: [frame.original.height, frame.original.width], counts: countsOf(bounds) } },
       };
       return thing;
     });

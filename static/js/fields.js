@@ -278,14 +278,14 @@ function raised(field, at, side) {
  * The distance of each cell's centre to the edge, in cells, positive inside.
  * @param {Float32Array} field
  * @param {Extent} extent
+ * @param {number} [side] cells of a row
  * @returns {Field}
  */
-export function distances(field, extent) {
-  const [within, without] = [squaredDistances(field, extent, true), squaredDistances(field, extent, false)];
+export function distances(field, extent, side = GRID) {
+  const [within, without] = [squaredDistances(field, extent, side, true), squaredDistances(field, extent, side, false)];
   return Float32Array.from(field, (value, at) => {
-    const far = Math.sqrt(value > 0 ? without[at] : within[at]);
-    const side = Math.min(far - 0.5, GRID);
-    return value > 0 ? side : -side;
+    const far = Math.min(Math.sqrt(value > 0 ? without[at] : within[at]) - 0.5, side);
+    return value > 0 ? far : -far;
   });
 }
 
@@ -294,14 +294,16 @@ export function distances(field, extent) {
  * (Felzenszwalb and Huttenlocher, 2012).
  * @param {Float32Array} field
  * @param {Extent} extent
+ * @param {number} side
  * @param {boolean} inside
  */
-function squaredDistances(field, { columns, rows }, inside) {
-  const result = new Float64Array(CELLS).fill(FAR);
-  eachCell({ columns, rows }, (at) => (result[at] = field[at] > 0 === inside ? 0 : FAR));
-  const [line, feet, borders] = [new Float64Array(GRID), new Int32Array(GRID), new Float64Array(GRID + 1)];
-  for (let x = 0; x < columns; x += 1) envelope(result, x, GRID, rows, line, feet, borders);
-  for (let y = 0; y < rows; y += 1) envelope(result, y * GRID, 1, columns, line, feet, borders);
+function squaredDistances(field, { columns, rows }, side, inside) {
+  const result = new Float64Array(field.length).fill(FAR);
+  eachCell({ columns, rows }, (at) => (result[at] = field[at] > 0 === inside ? 0 : FAR), side);
+  const longest = Math.max(columns, rows);
+  const [line, feet, borders] = [new Float64Array(longest), new Int32Array(longest), new Float64Array(longest + 1)];
+  for (let x = 0; x < columns; x += 1) envelope(result, x, side, rows, line, feet, borders);
+  for (let y = 0; y < rows; y += 1) envelope(result, y * side, 1, columns, line, feet, borders);
   return result;
 }
 
@@ -368,9 +370,10 @@ function blurLine(from, to, start, stride, length, radius) {
 /**
  * @param {Extent} extent
  * @param {(at: number, x: number, y: number) => void} visit
+ * @param {number} [side]
  */
-function eachCell({ columns, rows }, visit) {
-  for (let y = 0; y < rows; y += 1) for (let x = 0; x < columns; x += 1) visit(y * GRID + x, x, y);
+function eachCell({ columns, rows }, visit, side = GRID) {
+  for (let y = 0; y < rows; y += 1) for (let x = 0; x < columns; x += 1) visit(y * side + x, x, y);
 }
 
 /**

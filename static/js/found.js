@@ -60,6 +60,11 @@ export function boundsOf(text) {
   return Uint32Array.from(decompressCounts(text), (count) => (place += count));
 }
 
+/** @param {Uint32Array} bounds @returns {number[]} COCO's run lengths */
+export function countsOf(bounds) {
+  return Array.from(bounds, (bound, at) => bound - (bounds[at - 1] ?? 0));
+}
+
 /** @param {Found} found @param {number} id the name that an object carries once it is taken */
 export function originOf({ search }, id) {
   return `${search}/${id}`;

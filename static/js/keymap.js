@@ -26,15 +26,6 @@ const LABEL_KEYS = 9;
  */
 export function createKeymap(store, actions, tools) {
   const { get } = store;
-  /** @type {import('./store.js').Display} */
-  let displayed = 'fill';
-
-  function look() {
-    if (get().display === 'original') return;
-    displayed = get().display;
-    actions.setDisplay('original');
-  }
-
   const labels = Array.from({ length: LABEL_KEYS }, (_, index) => {
     return { keys: [String(index + 1)], says: `Label ${index + 1}`, run: () => actions.useLabel(index) };
   });
@@ -44,6 +35,8 @@ export function createKeymap(store, actions, tools) {
     ...inGroup('Mask', [
       { keys: ['Enter'], says: 'Add a point where the pointer is; with Shift the opposite' },
       { keys: ['Arrows'], says: 'Move the pointer; with Shift in larger steps' },
+      { keys: ['M'], says: 'Press the pointer down, and let it go: boxes, points, strokes' },
+      { keys: ['J'], says: 'Pointer to the next point or corner' },
       { keys: ['X'], says: 'Swap Include and Exclude', run: () => actions.chooseLabel(get().label ? 0 : 1) },
       { keys: ['C'], says: 'Next of the four masks', run: () => actions.cyclePick(1) },
       { keys: ['Shift+C'], says: 'The one before', run: () => actions.cyclePick(-1) },
@@ -68,7 +61,7 @@ export function createKeymap(store, actions, tools) {
       { keys: ['F'], says: 'Fit the picture', run: actions.fit },
       { keys: ['Space'], says: 'Hold and drag to move the picture' },
       { keys: ['O'], says: 'Colour, outline, cut-out, picture', run: actions.nextDisplay },
-      { keys: ['\\'], says: 'Hold for the picture as it was', run: look, release: () => actions.setDisplay(displayed) },
+      { keys: ['\\'], says: 'Hold for the picture as it was', run: () => actions.compare(true), release: () => actions.compare(false) },
       { keys: ['PageUp'], says: 'Picture before', run: () => actions.neighbour(-1) },
       { keys: ['PageDown'], says: 'Next picture', run: () => actions.neighbour(1) },
     ]),

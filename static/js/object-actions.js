@@ -3,18 +3,20 @@
 
 /** @import { Changes } from './changes.js' */
 /** @import { Combination, Extent, Finish } from './fields.js' */
-/** @import { Mask, Thing } from './work.js' */
+/** @import { Mask, Thing, Work } from './work.js' */
 import { NO_FINISH, changesNothing, combine, extentOf, finished } from './fields.js';
 import { GRID } from './protocol.js';
 import { anchorsOf, finishFor, sourceOf } from './specks.js';
-import { pictureFrame } from './store.js';
-import { moved, nextColour, nextId, selectedThings, withChange, withThing, without } from './work.js';
+import { pictureFrame, strip } from './store.js';
+import {
+  advance, moved, nextColour, nextId, selectedThings, undone, withChange, withThing, without,
+} from './work.js';
 import { paintedStep } from './sketch-actions.js';
 
 const VERBS = { unite: 'Merged', subtract: 'Subtracted', intersect: 'Intersected' };
 
 /** @param {Changes} changes */
-export function createObjectActions({ get, change, work, step, amend }) {
+export function createObjectActions({ get, change, changePicture, changeTimeline, work, step, amend }) {
   /** @returns {Extent} */
   function extent() {
     const frame = pictureFrame(get());
@@ -79,16 +81,24 @@ export function createObjectActions({ get, change, work, step, amend }) {
     step(ids.reduce((now, id) => withChange(now, id, { label, ...(colour && { colour }) }), work()));
   }
 
+  /** @param {number} id to be taken up again, from the prompts that made it */
+  function edit(id) {
+    if (work().editing === id) return;
+    if (work().sketch.length > 0) keep();
+    const thing = work().things.find((each) => each.id === id);
+    if (!thing) return;
+    if (thing.locked) return change({ notice: `${thing.label} is locked. Unlock it in the list of objects.` });
+    const sketch = thing.steps.length > 0 ? thing.steps : [paintedStep(asMask(thing))];
+    step({ sketch, editing: id, selected: [id] }, { tool: 'select' });
+  }
+
   return {
     keep,
-    /** @param {number} id to be taken up again, from the prompts that made it */
-    edit(id) {
-      if (work().editing === id) return;
-      if (work().sketch.length > 0) keep();
-      const thing = work().things.find((each) => each.id === id);
-      if (!thing || thing.locked) return;
-      const sketch = thing.steps.length > 0 ? thing.steps : [paintedStep(asMask(thing))];
-      step({ sketch, editing: id, selected: [id] }, { tool: 'select' });
+    edit,
+    /** Take back the last step, which was not meant, and edit. @param {number} id */
+    editInstead(id) {
+      changeTimeline(undone);
+      edit(id);
     },
     /**
      * @param {number} id
@@ -123,6 +133,16 @@ export function createObjectActions({ get, change, work, step, amend }) {
     forgetLabel(name) {
       const { labels, nextLabel } = get();
       change({ labels: labels.filter((each) => each.name !== name), nextLabel: nextLabel === name ? '' : nextLabel });
+    },
+    /**
+     * Objects onto one of the pictures, as one step.
+     * @param {number} key
+     * @param {(work: Work) => readonly Thing[]} lay
+     */
+    layObjects(key, lay) {
+      const { timeline } = strip(get()).find((picture) => picture.key === key) ?? {};
+      if (!timeline) return;
+      changePicture(key, { timeline: advance(timeline, { ...timeline.work, things: lay(timeline.work) }) });
     },
     /** @param {number} id @param {number} places upwards */
     move(id, places) {

@@ -7,6 +7,7 @@
 /** @import { Thing } from './work.js' */
 import { byId, create, find, icon, setText } from './dom.js';
 import { cellsPerPixel, coverage, extentOf } from './fields.js';
+import { orderByDragging } from './drag-order.js';
 import { createLabelField } from './label-field.js';
 import { pictureFrame, watch, workOf } from './store.js';
 import { selectedThings } from './work.js';
@@ -19,8 +20,11 @@ const ICONS = {
   open: 'M6 9V7a4 4 0 0 1 7.700-1.500M5 9h10v7H5Z',
   up: 'm6 12 4-4 4 4',
   down: 'm6 8 4 4 4-4',
+  grip: 'M8 5v.1M12 5v.1M8 10v.1M12 10v.1M8 15v.1M12 15v.1',
   remove: 'M5 6.500h10M8.500 6V4.500h3V6M6.200 6.500 7 16h6l.8-9.500',
 };
+
+const CROSS = 'm6.500 6.500 7 7m0-7-7 7';
 
 /** The sliders' full ranges; shares grow with the square, because small regions matter most. */
 const RANGES = { holes: 0.05, islands: 0.05, smooth: 6, grow: 10 };
@@ -47,6 +51,9 @@ function mountList(store, actions) {
   const list = byId('object-list', HTMLUListElement);
   /** @type {Map<number, Row>} */
   const rows = new Map();
+  orderByDragging(list, (element, places) => {
+    for (const [id, row] of rows) if (row.element === element) actions.move(id, -places);
+  });
 
   watch(store, workOf, ({ things, selected, editing }, state) => {
     for (const [id, { element }] of rows) {
@@ -62,7 +69,8 @@ function mountList(store, actions) {
     });
     section.classList.toggle('is-made', things.length > 0);
     setText(byId('object-count', HTMLElement), things.length > 0 ? String(things.length) : '');
-    setText(byId('open-panel-count', HTMLElement), things.length > 0 ? `Objects ${things.length}` : 'Objects');
+    setText(byId('open-panel-count', HTMLElement), things.length > 0 ? String(things.length) : '');
+    byId('open-panel', HTMLElement).ariaLabel = `Objects ${things.length || ''}`.trim();
   });
 }
 
@@ -99,7 +107,8 @@ function objectRow(id, store, actions) {
     actions.removeSelected();
   });
   const tools = create('div', { className: 'row-tools' }, [edit, up, down, show, lock, remove]);
-  const element = create('li', {}, [colour, name.element, facts, tools]);
+  const grip = create('span', { className: 'grip', title: 'Drag into another place' }, [icon(ICONS.grip)]);
+  const element = create('li', {}, [grip, colour, name.element, facts, tools]);
   element.addEventListener('dblclick', (event) => event.target === facts && actions.edit(id));
   return { element, name };
 }
@@ -188,7 +197,9 @@ function mountLabels(store, actions) {
       const use = create('button', { type: 'button', title: `Use ${name}` }, [dot, name, ...key]);
       use.setAttribute('aria-pressed', String(name === nextLabel));
       use.addEventListener('click', () => actions.useLabel(index));
-      return create('li', {}, [use]);
+      const forget = create('button', { type: 'button', className: 'forget', ariaLabel: `Forget the label ${name}` }, [icon(CROSS)]);
+      forget.addEventListener('click', () => actions.forgetLabel(name));
+      return create('li', {}, [use, forget]);
     }));
   }, (a, b) => a.labels === b.labels && a.nextLabel === b.nextLabel);
 }
@@ -262,7 +273,7 @@ function tidyText(name, value, state) {
   return `${pixels > 0 && name === 'grow' ? '+' : ''}${pixels.toFixed(Math.abs(pixels) < 10 ? 1 : 0)} px`;
 }
 
-/** On a small screen the panel is a sheet that comes and goes. @param {Store<State>} store */
+/** On a small screen the objects come and go; a mask in the making has their room. @param {Store<State>} store */
 function mountSheet(store) {
   const open = byId('open-panel', HTMLButtonElement);
   const panel = byId('panel', HTMLElement);
@@ -277,4 +288,5 @@ function mountSheet(store) {
     open.focus();
   });
   watch(store, ({ picture }) => picture?.key ?? null, () => show(false));
+  watch(store, (state) => workOf(state).sketch.length > 0, (busy) => busy && show(false));
 }

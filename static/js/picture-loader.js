@@ -17,6 +17,8 @@ const SHOWN_SIDES = { least: 1024, most: 4096 };
 const SHOWN_EVERYWHERE = ['image/jpeg', 'image/png', 'image/webp', 'image/gif'];
 const THUMBNAIL = 160;
 const SHARPEST_SIDE = 8192;
+/** What the server answers to a file that it cannot read either. */
+const UNREADABLE = [415, 422];
 const ATTEMPTS = 2;
 const LINGER_MS = 2000;
 
@@ -32,7 +34,7 @@ export class UnreadablePictureError extends Error {
  */
 export async function loadPicture(blob, context) {
   context.report({ phase: { status: 'reading' } });
-  const { size, bitmap, thumbnail } = await readBitmap(blob);
+  const { size, bitmap, thumbnail } = await readBitmap(blob).catch((error) => readByServer(blob, context, error));
   context.signal.throwIfAborted();
   context.report({ size, bitmap });
   thumbnail.then((address) => context.report({ thumbnail: address }), () => {});
@@ -43,6 +45,26 @@ export async function loadPicture(blob, context) {
       const evicted = error instanceof ApiError && error.status === 404;
       if (!evicted || attempt === ATTEMPTS) throw error;
     }
+  }
+}
+
+/**
+ * What the browser cannot show, the server perhaps can; the page goes on with what it makes of it.
+ * @param {Blob} blob
+ * @param {Context} context
+ * @param {Error} reason why the browser could not
+ */
+async function readByServer(blob, { api, signal, report }, reason) {
+  report({ phase: { status: 'uploading', progress: 0 } });
+  const onShare = (/** @type {number | null} */ progress) => report({ phase: { status: 'uploading', progress } });
+  try {
+    const record = await api.uploadImage(blob, { signal, onShare });
+    report({ phase: { status: 'encoding', progress: null, ahead: 0 } });
+    const shown = await api.picture(record, signal);
+    report({ blob: shown });
+    return await readBitmap(shown);
+  } catch (error) {
+    throw error instanceof ApiError && UNREADABLE.includes(error.status) ? reason : error;
   }
 }
 
@@ -179,5 +201,5 @@ function requireSameModel({ model }, info) {
 function unreadable({ type }) {
   if (SHOWN_EVERYWHERE.includes(type)) return 'The file is damaged, or it is not what its name says.';
   const kind = type.startsWith('image/') ? `${type.slice('image/'.length).toUpperCase()} pictures` : 'this file as a picture';
-  return `Your browser cannot show ${kind}. Save it as JPEG, PNG or WebP and try again.`;
+  return `Neither your browser nor the server can read ${kind}. Save it as JPEG, PNG or WebP and open that.`;
 }

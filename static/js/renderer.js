@@ -16,7 +16,7 @@ const EASE_MS = 90;
 const LINE = 1.5;
 const CORNER = 10;
 /** The parts of the state that a frame shows; a mouse that moves changes none of them. */
-const DRAWN = /** @type {const} */ (['picture', 'mask', 'preview', 'stage', 'service', 'display', 'opacity', 'tidies']);
+const DRAWN = /** @type {const} */ (['picture', 'mask', 'preview', 'stage', 'service', 'display', 'before', 'opacity', 'tidies']);
 const WHOLE_GRID = { width: GRID, height: GRID };
 
 /**
@@ -128,7 +128,7 @@ export function createRenderer(canvas, { force2d, still, tint }) {
         corner: current.picture?.lens ? 0 : CORNER,
         tint,
         fill: current.opacity * (1 - 0.6 * shares.kept),
-        display: current.display,
+        display: displayOf(current),
       },
       ratio,
     };
@@ -148,6 +148,11 @@ export function createRenderer(canvas, { force2d, still, tint }) {
 }
 
 /** @param {State} state */
+function displayOf({ before, display }) {
+  return before ? 'original' : display;
+}
+
+/** @param {State} state */
 function targets(state) {
   return {
     mask: state.mask ? 1 : 0,
@@ -164,7 +169,7 @@ function targets(state) {
  */
 function layersOf(state) {
   const { things, editing, selected } = workOf(state);
-  if (state.display === 'original' || state.picture?.phase.status === 'reading') return [];
+  if (displayOf(state) === 'original' || state.picture?.phase.status === 'reading') return [];
   const shown = things.filter(({ id, visible }) => visible && id !== editing);
   return shown.map(({ id, colour }) => ({ id, colour: rgb(colour), selected: selected.includes(id) }));
 }

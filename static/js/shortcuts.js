@@ -7,12 +7,14 @@ import { keyOf } from './keymap.js';
 
 const TYPED = '[contenteditable="plaintext-only"], input:not([type="range"])';
 const GESTURES = [
-  ['Wheel, pinch', 'Zoom at the pointer'],
-  ['Middle button, two fingers', 'Move the picture'],
+  ['Click, tap', 'Add a point; on a point, remove it'],
   ['Right-click, Shift-click, long press', 'Add the opposite point'],
   ['Drag', 'Draw a box; move a point or a box'],
-  ['Click on a point', 'Remove it'],
+  ['Two clicks, two taps', 'Edit the object that was kept there'],
+  ['Wheel, pinch', 'Zoom at the pointer'],
+  ['Middle button, two fingers', 'Move the picture'],
 ];
+const BY_TOUCH = matchMedia('(hover: none)').matches;
 
 /**
  * @param {Document} target
@@ -44,8 +46,8 @@ function mountHelp(keymap) {
     helpGroup(group, rows(group).map(({ keys, says }) => helpRow(keys.map((key) => create('kbd', { textContent: key })), says))));
   const labels = helpRow([create('kbd', { textContent: '1' }), '–', create('kbd', { textContent: '9' })], 'Use a label');
   sections[groups.indexOf('Objects')].querySelector('dl')?.append(labels);
-  sections.push(helpGroup('Mouse and touch', GESTURES.map(([gesture, says]) => helpRow([gesture], says))));
-  find(dialog, '.help-groups').replaceChildren(...sections);
+  const gestures = helpGroup('Mouse and touch', GESTURES.map(([gesture, says]) => helpRow([gesture], says)));
+  find(dialog, '.help-groups').replaceChildren(...(BY_TOUCH ? [gestures, ...sections] : [...sections, gestures]));
   find(dialog, 'button').addEventListener('click', () => dialog.close());
   dialog.addEventListener('click', (event) => event.target === dialog && dialog.close());
   byId('help-button', HTMLButtonElement).addEventListener('click', () => dialog.showModal());

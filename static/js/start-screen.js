@@ -46,5 +46,5 @@ function galleryCard(item, actions) {
 function limitsText({ limits }) {
   const megabytes = Math.floor(limits.max_bytes / 1e6);
   const megapixels = Math.floor(limits.max_pixels / 1e6);
-  return `JPEG, PNG, WebP and what else your browser shows; up to ${megabytes} MB and ${megapixels} megapixels`;
+  return `JPEG, PNG, WebP, HEIC, AVIF, TIFF; up to ${megabytes} MB and ${megapixels} megapixels`;
 }

@@ -79,6 +79,7 @@ import { NO_WORK, promptsOf } from './work.js';
  * @property {Mask | null} mask the one shown
  * @property {Mask | null} preview what the next click would make of it
  * @property {Display} display
+ * @property {boolean} before whether the picture is shown as it was, for as long as that is held
  * @property {number} opacity of the objects' colours, from 0 to 1
  * @property {readonly LabelName[]} labels in the order of their keys
  * @property {string} nextLabel the label of the object to come
@@ -87,6 +88,7 @@ import { NO_WORK, promptsOf } from './work.js';
  * @property {Preset} preset how much everything mode looks for
  * @property {Grain} grain what a click on what was found takes
  * @property {string | null} notice a passing message
+ * @property {readonly string[]} problems with files that came in, each named
  */
 
 /**
@@ -122,6 +124,7 @@ export const INITIAL_STATE = {
   mask: null,
   preview: null,
   display: 'fill',
+  before: false,
   opacity: 0.5,
   labels: [],
   nextLabel: '',
@@ -130,6 +133,7 @@ export const INITIAL_STATE = {
   preset: 'balanced',
   grain: 'whole',
   notice: null,
+  problems: [],
 };
 
 /**
@@ -176,6 +180,27 @@ export function watch(store, select, react, same = Object.is) {
     if (same(value, next)) return;
     value = next;
     react(value, state);
+  });
+}
+
+/**
+ * The first state that fulfils a condition, perhaps the present one.
+ * @template T
+ * @param {Store<T>} store
+ * @param {(state: T) => unknown} fulfils
+ * @returns {Promise<T>}
+ */
+export function until(store, fulfils) {
+  return new Promise((resolve) => {
+    const stop = store.subscribe(look);
+    look(store.get());
+
+    /** @param {T} state */
+    function look(state) {
+      if (!fulfils(state)) return;
+      stop();
+      resolve(state);
+    }
   });
 }
 

@@ -49,6 +49,8 @@ export function createViewActions({ get, change, changePicture }) {
     /** @param {Display} display */
     setDisplay: (display) => change({ display }),
     nextDisplay: () => change({ display: DISPLAYS[(DISPLAYS.indexOf(get().display) + 1) % DISPLAYS.length] }),
+    /** @param {boolean} before */
+    compare: (before) => change({ before }),
     /** @param {number} opacity */
     setOpacity: (opacity) => change({ opacity: clamp(opacity, 0, 1) }),
 

@@ -21,7 +21,8 @@ export function mountViewBar(store, actions) {
   watch(store, ({ picture }) => picture?.lens === null, (whole) => (button('zoom-out').disabled = whole));
 
   const menu = byId('display-menu', HTMLElement);
-  const choices = [...menu.querySelectorAll('button')];
+  const choices = /** @type {HTMLButtonElement[]} */ ([...menu.querySelectorAll('[data-display]')]);
+  mountCompare(button('compare'), actions);
   const opacity = byId('opacity', HTMLInputElement);
   for (const choice of choices) {
     choice.addEventListener('click', () => actions.setDisplay(/** @type {Display} */ (choice.dataset.display)));
@@ -34,6 +35,19 @@ export function mountViewBar(store, actions) {
     opacity.value = String(Math.round(share * 100));
     setText(find(menu, 'output'), `${Math.round(share * 100)} %`);
   });
+}
+
+/**
+ * The picture as it was, for as long as the button is held.
+ * @param {HTMLButtonElement} button
+ * @param {Actions} actions
+ */
+function mountCompare(button, actions) {
+  button.addEventListener('pointerdown', () => actions.compare(true));
+  button.addEventListener('keydown', ({ key }) => [' ', 'Enter'].includes(key) && actions.compare(true));
+  for (const ends of ['pointerup', 'pointercancel', 'pointerleave', 'keyup', 'blur']) {
+    button.addEventListener(ends, () => actions.compare(false));
+  }
 }
 
 /** @param {State} state */

@@ -1,6 +1,7 @@
 // @ts-check
 /** What a person makes of one picture, as values: objects, the sketch of the next one, and the way back and forth. */
 
+/** @import { Runs } from './export/runs.js' */
 /** @import { Field, Finish } from './fields.js' */
 /** @import { Click, Prompts, Question } from './prompts.js' */
 import { NO_PROMPTS } from './prompts.js';
@@ -42,6 +43,7 @@ import { NO_PROMPTS } from './prompts.js';
  * @property {number | null} iou as predicted, if the model made it
  * @property {readonly Step[]} steps that made it, to be taken up again; none for what was combined
  * @property {string} [origin] where everything mode found it (see found.js)
+ * @property {{of: Field, mask: Runs}} [exact] the mask that came in from a file, as long as `shape` is `of`, its field
  */
 
 /**

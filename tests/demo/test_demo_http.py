@@ -56,6 +56,18 @@ def test_an_upload_is_named_by_its_content_and_described(browser, model):
     assert reply["embedding_url"] == f"/api/embeddings/{reply['id']}/{model.weights_hash()}/fp16"
 
 
+def test_a_picture_that_browsers_cannot_show_comes_back_as_png_upright(browser):
+    pixels = np.random.default_rng(3).integers(0, 255, (40, 60, 3), dtype=np.uint8)
+    file = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    Image.fromarray(pixels).save(file, "TIFF", exif=exif)
+    answer = browser.get(browser.upload(file.getvalue())["picture_url"])
+    assert answer.headers["content-type"] == "image/png"
+    np.testing.assert_array_equal(Image.open(io.BytesIO(answer.content)), np.rot90(pixels, -1))
+    refused(browser.get(f"/api/images/{'0' * 64}/picture"), 404, "unknown-picture")
+
+
 def test_the_same_bytes_again_are_known(browser):
     first = browser.upload(png(seed=2))
     again = browser.post("/api/images", content=png(seed=2))
@@ -388,6 +400,7 @@ def test_health_names_the_model_and_the_queue(browser, model):
     health = browser.get("/healthz").json()
     assert health["status"] == "ok"
     assert health["model"]["weights_hash"] == model.weights_hash()
+    assert health["encoder"] == {"way": "torch", "seconds": {}} == browser.get("/api/model").json()["encoder"]
     assert health["queue"] >= 0
 
 

@@ -7,7 +7,8 @@ import { inflateRawSync } from 'node:zlib';
 import { read as readArchive } from '../../static/js/export/archive.js';
 import { npy, write as writeNpz } from '../../static/js/export/arrays.js';
 import { READERS, WRITERS, writeAll } from '../../static/js/export/formats.js';
-import { cutOut, feathered, read as readMasks } from '../../static/js/export/masks.js';
+import { feathered, sourceOf } from '../../static/js/export/edges.js';
+import { cutOut, read as readMasks } from '../../static/js/export/masks.js';
 import { matte } from '../../static/js/export/matte.js';
 import { decodePng, encodePng } from '../../static/js/export/png.js';
 import {
@@ -156,17 +157,17 @@ test('YOLO comes in again with its names', async () => {
 });
 
 test('a zip with every format gives the session back', async () => {
-  const zip = only(await writeAll(session));
+  const zip = only(await writeAll([session]));
   assert.deepEqual(await readArchive(zip, picture), session);
 });
 
 test('a cut-out is the picture inside and nothing outside', async () => {
-  const data = new Uint8Array(4 * picture.width * picture.height).fill(90);
+  const data = new Uint8Array(4 * picture.width * picture.height).fill(255);
   const image = { width: picture.width, height: picture.height, data };
   const [flower] = session.objects;
-  const whole = await decodePng(await cutOut(image, flower, { trimmed: false }));
+  const whole = await decodePng(await cutOut(sourceOf(image), flower, { trimmed: false }));
   assert.deepEqual(Uint8Array.from(whole.values, (alpha) => alpha / 255), decodeRuns(flower.mask));
-  const { width, height } = await decodePng(await cutOut(image, flower, { feather: 3 }));
+  const { width, height } = await decodePng(await cutOut(sourceOf(image), flower, { feather: 3 }));
   const window = windowOf(flower.mask);
   assert.deepEqual([width, height], [window.width, window.height]);
 });
@@ -231,7 +232,7 @@ test('files that break off, or are of another picture, are refused', async () =>
     const other = { name: 'other.png', width: 3, height: 4 };
     await assert.rejects(READERS[format](data, other), /57 x 41 pixels, but 'other.png' has 3 x 4/);
   }
-  const zip = only(await writeAll(session, ['coco']));
+  const zip = only(await writeAll([session], ['coco']));
   await assert.rejects(READERS.zip(zip.subarray(0, zip.length - 30), picture), /zip/);
   const file = Object.values(vectors.indexed).map(bytes)[0];
   await assert.rejects(READERS.png(file.subarray(0, file.length - 20), picture), /breaks off/);
@@ -283,5 +284,5 @@ test('long work reports its progress in order, lets others run, and ends when ca
 
   const cancel = new AbortController();
   const work = createWork({ signal: cancel.signal, onProgress: () => cancel.abort() });
-  await assert.rejects(writeAll(task, undefined, {}, work), { name: 'AbortError' });
+  await assert.rejects(writeAll([task], undefined, {}, work), { name: 'AbortError' });
 });

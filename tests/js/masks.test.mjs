@@ -1,7 +1,9 @@
 // @ts-check
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { axisTaps, pictureMask, sampleRows } from '../../static/js/masks.js';
+import { iou } from '../../static/js/export/polygons.js';
+import { cropRuns, decodeRuns, encodeRuns } from '../../static/js/export/runs.js';
+import { axisTaps, fieldRuns, maskField, sampleRows } from '../../static/js/masks.js';
 import { fitFrame, randomFrom, randomSize } from './helpers.mjs';
 
 const GRID = 256;
@@ -40,7 +42,7 @@ test('an edge lands within one low-resolution pixel at any aspect ratio', () => 
     const frame = fitFrame(Math.round(width), Math.round(height));
     const edge = (0.2 + 0.6 * random()) * frame.original.width;
     const cell = (edge * frame.resized.width) / frame.original.width / 4;
-    const mask = pictureMask(logitsOf((x) => cell - x), GRID, frame, 0);
+    const mask = decodeRuns(fieldRuns(logitsOf((x) => cell - x), frame));
     const covered = mask.subarray(0, frame.original.width).reduce((sum, value) => sum + value, 0);
     const lowResPixel = (4 * frame.original.width) / frame.resized.width;
     assert.ok(Math.abs(covered - edge) <= Math.max(1, lowResPixel), `${covered} is not near ${edge}`);
@@ -49,8 +51,8 @@ test('an edge lands within one low-resolution pixel at any aspect ratio', () => 
 
 test('the threshold itself is outside', () => {
   const frame = fitFrame(8, 8);
-  assert.ok(pictureMask(logitsOf(() => 0), GRID, frame, 0).every((value) => value === 0));
-  assert.ok(pictureMask(logitsOf(() => 0.1), GRID, frame, 0).every((value) => value === 1));
+  assert.ok(decodeRuns(fieldRuns(logitsOf(() => 0), frame)).every((value) => value === 0));
+  assert.ok(decodeRuns(fieldRuns(logitsOf(() => 0.1), frame)).every((value) => value === 1));
 });
 
 test('rows are visited once each, in order', () => {
@@ -61,4 +63,47 @@ test('rows are visited once each, in order', () => {
     seen.push(y);
   });
   assert.deepEqual(seen, [0, 1, 2, 3, 4]);
+});
+
+/** Blobs of any kind: waves of random lengths. */
+function waves() {
+  const [a, b, c, d] = Array.from({ length: 4 }, () => random() * 0.2);
+  const shift = random() * 1.2 - 0.6;
+  return logitsOf((x, y) => 5 * (Math.sin(a * x + b * y) + Math.sin(c * x - d * y) + shift));
+}
+
+test('run lengths are the same pixels as every row thresholded, at any size', () => {
+  for (let i = 0; i < 24; i += 1) {
+    const size = i < 4 ? [[1, 1], [1, 300], [2000, 3], [257, 256]][i] : Object.values(randomSize(random)).map((side) => Math.ceil(side / 6));
+    const frame = fitFrame(size[0], size[1]);
+    const field = waves();
+    const { width, height } = frame.original;
+    const mask = decodeRuns(fieldRuns(field, frame));
+    sampleRows(field, GRID, frame, frame.original, (row, y) => row.forEach((value, x) => {
+      if (Math.abs(value) < 1e-4) return;
+      assert.equal(mask[y * width + x], value > 0 ? 1 : 0, `${x}, ${y} of ${width} x ${height}: ${value}`);
+    }));
+  }
+});
+
+test('a mask becomes a field whose edge runs along it', () => {
+  for (const [width, height, least] of [[640, 427, 0.985], [300, 900, 0.985], [4000, 3000, 0.985], [97, 61, 0.985]]) {
+    const frame = fitFrame(width, height);
+    const shape = Uint8Array.from({ length: width * height }, (_, i) => {
+      const [x, y] = [((i % width) + 0.5) / width - 0.5, (Math.floor(i / width) + 0.5) / height - 0.5];
+      return Math.hypot(x, y) < 0.4 * (1 + 0.2 * Math.sin(5 * Math.atan2(y, x))) || x > 0.45 ? 1 : 0;
+    });
+    const field = maskField(cropRuns(encodeRuns(shape, width, height)), frame);
+    const again = decodeRuns(fieldRuns(field, frame));
+    assert.ok(iou(again, shape) >= least, `${width} x ${height}: ${iou(again, shape)}`);
+  }
+});
+
+test('the smallest mask is seen', () => {
+  const frame = fitFrame(4000, 3000);
+  const dot = new Uint8Array(4000 * 3000);
+  dot[1234 * 4000 + 2345] = 1;
+  const field = maskField(cropRuns(encodeRuns(dot, 4000, 3000)), frame);
+  assert.equal(field.filter((value) => value > 0).length, 1);
+  assert.equal(cropRuns(fieldRuns(field, frame)).data.includes(1), true);
 });

@@ -4,5 +4,5 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { writeAll } from '../../static/js/export/formats.js';
 
 const { session } = JSON.parse(await readFile(new URL('../vectors/formats.json', import.meta.url), 'utf8'));
-const [zip] = Object.values(await writeAll(session));
+const [zip] = Object.values(await writeAll([session]));
 await writeFile(process.argv[2], zip);

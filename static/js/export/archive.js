@@ -13,6 +13,8 @@ import { NO_REPORT } from './work.js';
 
 /** @typedef {{name: string, method: number, crc: number, size: number, packed: number, at: number}} Entry */
 
+/** The folder of the pictures themselves. */
+export const PICTURES = 'images';
 const STORED = /\.(png|jpe?g|webp|npz)$/i;
 const DATE = 0x21; // the first of January 1980
 const UTF8 = 0x800;
@@ -76,29 +78,60 @@ function ending(count, length, at) {
 }
 
 /**
- * NAME.zip with NAME.session.json and the given exports, each in its folder.
- * @param {Session} session
- * @param {Record<string, Files>} [folders]
+ * NAME.zip, or pictures.zip for several, with each NAME.session.json and the given files, each kind in its folder.
+ * @param {readonly Session[]} sessions
+ * @param {Record<string, Files>} [folders] exports by format, and the pictures themselves as `PICTURES`
  * @returns {Promise<Files>}
  */
-export async function write(session, folders = {}, work = NO_REPORT) {
-  const inside = await writeSession(session);
+export async function write(sessions, folders = {}, work = NO_REPORT) {
+  /** @type {Files} */
+  const inside = {};
+  for (const session of sessions) Object.assign(inside, await writeSession(session));
   for (const [folder, files] of Object.entries(folders)) {
     for (const [name, data] of Object.entries(files)) inside[`${folder}/${name}`] = data;
   }
-  return { [`${stem(session.picture.name)}.zip`]: await pack(inside, work) };
+  const name = sessions.length === 1 ? stem(sessions[0].picture.name) : 'pictures';
+  return { [`${name}.zip`]: await pack(inside, work) };
 }
 
 /**
- * The session of such a zip; an error if it is damaged, too large or has none.
+ * The session of such a zip, of several the one with the open picture's name; an error if it is damaged, too large or
+ * has none.
  * @param {Uint8Array} data
  * @param {Picture | null} [picture]
  * @returns {Promise<Session>}
  */
 export async function read(data, picture = null) {
+  const found = sessionsIn(data);
+  const own = picture && found.find(({ name }) => name === `${stem(picture.name)}.session.json`);
+  if (found.length > 1 && !own) {
+    const wanted = picture ? `none is of '${picture.name}'` : 'say which picture';
+    throw new RangeError(`it holds ${found.length} sessions, and ${wanted}`);
+  }
+  return readSession(await unpack(data, own ?? found[0]), picture);
+}
+
+/**
+ * Every session of such a zip, and its picture's file where that is there too.
+ * @param {Uint8Array} data
+ * @returns {Promise<{session: Session, image: Uint8Array | null}[]>}
+ */
+export async function readAll(data) {
+  const entries = listed(data);
+  const all = [];
+  for (const entry of sessionsIn(data)) {
+    const session = await readSession(await unpack(data, entry));
+    const image = entries.find(({ name }) => name === `${PICTURES}/${session.picture.name}`);
+    all.push({ session, image: image ? await unpack(data, image) : null });
+  }
+  return all;
+}
+
+/** @param {Uint8Array} data */
+function sessionsIn(data) {
   const found = listed(data).filter(({ name }) => name.endsWith('.session.json'));
-  if (found.length !== 1) throw new RangeError(`it holds ${found.length} files NAME.session.json; one is needed`);
-  return readSession(await unpack(data, found[0]), picture);
+  if (found.length === 0) throw new RangeError('it holds no NAME.session.json; a zip of this page has one');
+  return found;
 }
 
 /** @param {Uint8Array} data @returns {Entry[]} what its directory lists */

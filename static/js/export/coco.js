@@ -10,42 +10,66 @@ import { objectOutline, painted, ringOf } from './shapes.js';
 import { decodeJson, encodeJson, inEntry, number, requireList, stem } from './text.js';
 import { NO_REPORT } from './work.js';
 
+/** @typedef {{polygons?: boolean, tolerance?: number | null}} Options */
+
 /**
  * NAME.coco.json.
  * @param {Session} session
- * @param {{polygons?: boolean, tolerance?: number | null}} [options]
+ * @param {Options} [options]
  * @returns {Promise<Files>}
  */
-export async function write(session, { polygons = false, tolerance = null } = {}, work = NO_REPORT) {
-  const { picture: { name, width, height }, objects } = session;
-  const classes = classesOf(session);
+export async function write(session, options, work = NO_REPORT) {
+  const { name } = session.picture;
+  return { [`${stem(name)}.coco.json`]: encodeJson(await describe([session], name, options, work)) };
+}
+
+/**
+ * annotations.coco.json of several pictures.
+ * @param {readonly Session[]} sessions
+ * @param {Options} [options]
+ * @returns {Promise<Files>}
+ */
+export async function writeTogether(sessions, options, work = NO_REPORT) {
+  const document = await describe(sessions, `${sessions.length} pictures`, options, work);
+  return { 'annotations.coco.json': encodeJson(document) };
+}
+
+/**
+ * @param {readonly Session[]} sessions
+ * @param {string} description
+ * @param {Options} [options]
+ */
+async function describe(sessions, description, { polygons = false, tolerance = null } = {}, work = NO_REPORT) {
+  const classes = classesOf(...sessions);
+  const owned = sessions.flatMap(({ objects }, index) => objects.map((item) => ({ image: 1 + index, item })));
   const annotations = [];
-  for (const [index, item] of objects.entries()) {
+  for (const [index, { image, item }] of owned.entries()) {
     const segmentation = polygons ? polygonsOf(item, tolerance) : runsOf(item.mask);
-    annotations.push(annotation(index, item, classes.get(item.label) ?? 0, segmentation));
-    await work.step((index + 1) / objects.length);
+    annotations.push(annotation(index, image, item, classes.get(item.label) ?? 0, segmentation));
+    await work.step((index + 1) / owned.length);
   }
-  const document = {
-    info: { description: name, version: '1.0' },
+  return {
+    info: { description, version: '1.0' },
     licenses: [],
-    images: [{ id: 1, file_name: name, width, height }],
+    images: sessions.map(({ picture: { name, width, height } }, index) => (
+      { id: 1 + index, file_name: name, width, height })),
     categories: [...classes].map(([label, index]) => ({ id: 1 + index, name: label, supercategory: '' })),
     annotations,
   };
-  return { [`${stem(name)}.coco.json`]: encodeJson(document) };
 }
 
 /**
  * @param {number} index
+ * @param {number} image
  * @param {MaskObject} item
  * @param {number} kind
  * @param {unknown} segmentation
  */
-function annotation(index, { mask, score, colour, visible }, kind, segmentation) {
+function annotation(index, image, { mask, score, colour, visible }, kind, segmentation) {
   const { x, y, width, height } = windowOf(mask);
   return {
     id: 1 + index,
-    image_id: 1,
+    image_id: image,
     category_id: 1 + kind,
     segmentation,
     area: areaOf(mask),

@@ -5,19 +5,24 @@
 /** @import { Work } from './work.js' */
 import * as archive from './archive.js';
 import * as arrays from './arrays.js';
+import { joined } from './bytes.js';
 import * as coco from './coco.js';
 import * as cvat from './cvat.js';
 import * as geojson from './geojson.js';
 import * as labelme from './labelme.js';
 import * as masks from './masks.js';
 import * as sessions from './session.js';
+import { checkSession, classesOf } from './session.js';
 import * as svg from './svg.js';
 import * as voc from './voc.js';
 import { NO_REPORT } from './work.js';
 import * as yolo from './yolo.js';
 
-/** @typedef {{tolerance?: number | null}} Options in pixels; none has it chosen */
+/** @typedef {{tolerance?: number | null, classes?: Map<string, number>}} Options tolerance in pixels; none has it chosen */
 /** @typedef {(session: Session, options?: Options, work?: Work) => Promise<Files>} Writer */
+
+/** Files that list pictures, one a line. */
+const LISTS = /^ImageSets\//;
 
 /** @type {Record<string, Writer>} */
 export const WRITERS = {
@@ -46,23 +51,49 @@ export const READERS = {
 };
 
 /**
- * NAME.zip with the session and these formats.
- * @param {Session} session
+ * A zip with the sessions and these formats.
+ * @param {readonly Session[]} sessions
  * @param {readonly string[]} [formats] all by default
+ * @param {Options} [options]
+ * @param {Work} [work]
+ * @param {{writers?: Record<string, Writer>, images?: Files}} [more] further formats; the pictures' own files
+ * @returns {Promise<Files>}
+ */
+export async function writeAll(sessions, formats, options = {}, work = NO_REPORT, { writers = WRITERS, images = {} } = {}) {
+  const names = formats ?? Object.keys(WRITERS).filter((name) => name !== 'session');
+  const unknown = names.find((name) => !(name in writers));
+  if (unknown) throw new RangeError(`the format '${unknown}' is unknown; there are ${Object.keys(writers).join(', ')}`);
+  sessions.forEach(checkSession);
+  /** @type {Record<string, Files>} */
+  const folders = Object.keys(images).length > 0 ? { [archive.PICTURES]: images } : {};
+  for (const [index, name] of names.entries()) {
+    const part = work.part((0.9 * index) / names.length, (0.9 * (index + 1)) / names.length);
+    folders[name] = await writeTogether(sessions, name, writers[name], options, part);
+  }
+  return archive.write(sessions, folders, work.part(0.9, 1));
+}
+
+/**
+ * Several pictures' objects in one format: one COCO file, else each picture's own; labels share their numbers.
+ * @param {readonly Session[]} all
+ * @param {string} format
+ * @param {Writer} writer
  * @param {Options} [options]
  * @param {Work} [work]
  * @returns {Promise<Files>}
  */
-export async function writeAll(session, formats, options = {}, work = NO_REPORT) {
-  const names = formats ?? Object.keys(WRITERS).filter((name) => name !== 'session');
-  const unknown = names.find((name) => !(name in WRITERS));
-  if (unknown) throw new RangeError(`the format '${unknown}' is unknown; there are ${Object.keys(WRITERS).join(', ')}`);
-  sessions.checkSession(session);
-  /** @type {Record<string, Files>} */
-  const folders = {};
-  for (const [index, name] of names.entries()) {
-    const part = work.part((0.9 * index) / names.length, (0.9 * (index + 1)) / names.length);
-    folders[name] = await WRITERS[name](session, options, part);
+export async function writeTogether(all, format, writer, options = {}, work = NO_REPORT) {
+  if (all.length > 1 && format.startsWith('coco')) {
+    return coco.writeTogether(all, { ...options, polygons: format === 'coco-polygons' }, work);
   }
-  return archive.write(session, folders, work.part(0.9, 1));
+  const shared = { ...options, classes: classesOf(...all) };
+  /** @type {Files} */
+  const files = {};
+  for (const [index, session] of all.entries()) {
+    const found = await writer(session, shared, work.part(index / all.length, (index + 1) / all.length));
+    for (const [name, data] of Object.entries(found)) {
+      files[name] = LISTS.test(name) && files[name] ? joined([files[name], data]) : data;
+    }
+  }
+  return files;
 }

@@ -4,7 +4,8 @@
 /** @import { Runs } from './runs.js' */
 /** @import { Ring } from './polygons.js' */
 /** @import { Files, MaskObject, Picture, Session } from './session.js' */
-import { decodePng, encodePng } from './png.js';
+import { encodeBilevel } from './bilevel.js';
+import { decodePng } from './png.js';
 import { cropRuns, decodeRuns, encodeRuns, placeCrop } from './runs.js';
 import { checkObject, classColour, requireSize } from './session.js';
 import { drawn, objectOutline, pointsOf, ringOf } from './shapes.js';
@@ -22,7 +23,7 @@ const VERSION = '5.5.0';
 export async function write({ picture, objects }, { tolerance = null } = {}, work = NO_REPORT) {
   const shapes = [];
   for (const [index, item] of objects.entries()) {
-    shapes.push(...(await shapesOf(item, index + 1, tolerance)));
+    shapes.push(...shapesOf(item, index + 1, tolerance));
     await work.step((index + 1) / objects.length);
   }
   const { name, width, height } = picture;
@@ -33,9 +34,9 @@ export async function write({ picture, objects }, { tolerance = null } = {}, wor
 }
 
 /** @param {MaskObject} item @param {number} group @param {number | null} tolerance */
-async function shapesOf(item, group, tolerance) {
+function shapesOf(item, group, tolerance) {
   const { polygons } = objectOutline(item, tolerance, 'pixels');
-  if (polygons.some((polygon) => polygon.length > 1)) return [await bitmap(item, group)];
+  if (polygons.some((polygon) => polygon.length > 1)) return [bitmap(item, group)];
   return polygons.map(([ring]) => shape(item, group, 'polygon', fullPoints(ring), null));
 }
 
@@ -58,11 +59,9 @@ function fullPoints(ring) {
 }
 
 /** @param {MaskObject} item @param {number} group */
-async function bitmap(item, group) {
+function bitmap(item, group) {
   const { x, y, width, height, data } = cropRuns(item.mask);
-  const file = await encodePng({ width, height }, 'grey', (line, row) => {
-    row.set(data.subarray(line * width, (line + 1) * width).map((value) => 255 * value));
-  });
+  const file = encodeBilevel({ x: 0, y: 0, width, height, data }, { width, height });
   return shape(item, group, 'mask', [[x, y], [x + width - 1, y + height - 1]], toBase64(file));
 }
 

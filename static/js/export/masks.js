@@ -5,9 +5,12 @@
  * sam/formats/png.py is its twin and says what the files hold.
  */
 
+/** @import { Source } from './edges.js' */
 /** @import { Decoded } from './png.js' */
 /** @import { Crop } from './runs.js' */
 /** @import { Files, MaskObject, Picture, Session } from './session.js' */
+import { encodeBilevel } from './bilevel.js';
+import { checkFeather, feathered, softened } from './edges.js';
 import { decodePng, encodePng, paletteOf } from './png.js';
 import { cropRuns, placeCrop } from './runs.js';
 import { checkObject, classColour, paletteColour, requireSize } from './session.js';
@@ -15,11 +18,12 @@ import { intoLayers } from './shapes.js';
 import { inEntry, messageOf, stem } from './text.js';
 import { NO_REPORT } from './work.js';
 
-/** @typedef {{width: number, height: number, data: Uint8ClampedArray | Uint8Array}} Pixels RGBA, row by row */
+/** @typedef {{trimmed?: boolean, feather?: number, soft?: number}} Cut feather and soft edge in pixels; one of them */
 
 export const MOST_IDS = 254;
 const VOID = 255;
-const MOST_FEATHER = 64;
+/** Rows that a full-size cut-out takes from its picture at a time. */
+const STRIP_ROWS = 64;
 
 /**
  * NAME.1.LABEL.png ... of the picture's size, 255 on the mask and 0 elsewhere.
@@ -30,18 +34,10 @@ export async function writeBinary({ picture, objects }, _options = {}, work = NO
   /** @type {Files} */
   const files = {};
   for (const [index, { label, mask }] of objects.entries()) {
-    const crop = cropRuns(mask);
-    const part = work.part(index / objects.length, (index + 1) / objects.length);
-    files[`${stem(picture.name)}.${index + 1}.${stem(label)}.png`] = await encodePng(picture, 'grey', (y, row) => {
-      rowOf(crop, y).forEach((value, x) => { row[crop.x + x] = 255 * value; });
-    }, {}, part);
+    files[`${stem(picture.name)}.${index + 1}.${stem(label)}.png`] = encodeBilevel(cropRuns(mask), picture);
+    await work.step((index + 1) / objects.length);
   }
   return files;
-}
-
-/** @param {Crop} crop @param {number} y of the picture @returns {Uint8Array} empty outside */
-function rowOf({ data, y: top, width, height }, y) {
-  return y < top || y >= top + height ? data.subarray(0, 0) : data.subarray((y - top) * width, (y - top + 1) * width);
 }
 
 /**
@@ -71,72 +67,48 @@ export async function writeIndexed({ picture, objects }, _options = {}, work = N
 /**
  * NAME.1.LABEL.cutout.png ...: the visible objects' pixels, transparent around.
  * @param {Session} session
- * @param {{image: Pixels, trimmed?: boolean, feather?: number}} options
+ * @param {Cut & {source: Source}} options
  * @returns {Promise<Files>}
  */
-export async function writeCutOuts({ picture, objects }, { image, trimmed = true, feather = 0 }, work = NO_REPORT) {
-  requireSize({ name: picture.name, width: image.width, height: image.height }, picture);
+export async function writeCutOuts({ picture, objects }, { source, ...cut }, work = NO_REPORT) {
   /** @type {Files} */
   const files = {};
   for (const [index, item] of objects.entries()) {
     const part = work.part(index / objects.length, (index + 1) / objects.length);
     if (!item.visible) continue;
-    const name = `${stem(picture.name)}.${index + 1}.${stem(item.label)}.cutout.png`;
-    files[name] = await cutOut(image, item, { trimmed, feather }, part);
+    files[`${stem(picture.name)}.${index + 1}.${stem(item.label)}.cutout.png`] = await cutOut(source, item, cut, part);
   }
   return files;
 }
 
 /**
- * One object's pixels as a PNG.
- * @param {Pixels} image
+ * One object's pixels as a PNG; what was transparent in the picture stays so.
+ * @param {Source} source
  * @param {MaskObject} item
- * @param {{trimmed?: boolean, feather?: number}} [options] feather in pixels
+ * @param {Cut} [cut]
  */
-export async function cutOut(image, item, { trimmed = true, feather = 0 } = {}, work = NO_REPORT) {
-  const crop = cropRuns(item.mask);
-  const alpha = { ...crop, data: feathered(crop, feather) };
-  const frame = trimmed ? crop : { x: 0, y: 0, width: image.width, height: image.height };
+export async function cutOut(source, { mask }, { trimmed = true, feather = 0, soft = 0 } = {}, work = NO_REPORT) {
+  const [height, width] = mask.size;
+  checkFeather(feather);
+  const crop = cropRuns(mask);
+  const alpha = soft > 0
+    ? await softened(crop, { width, height }, source, soft, work.part(0, 0.7))
+    : { ...crop, data: feathered(crop, feather) };
+  const frame = trimmed ? alpha : { x: 0, y: 0, width, height };
+  let strip = { from: -STRIP_ROWS, data: new Uint8ClampedArray(0) };
   return encodePng(frame, 'rgba', (line, row) => {
     const y = frame.y + line;
-    const start = 4 * (y * image.width + frame.x);
-    row.set(image.data.subarray(start, start + row.length));
-    for (let i = 3; i < row.length; i += 4) row[i] = 0;
-    rowOf(alpha, y).forEach((value, x) => { row[4 * (crop.x - frame.x + x) + 3] = value; });
-  }, {}, work);
-}
-
-/**
- * Alpha of a mask's window, rising from its edge inwards over `feather` pixels, by the chamfer metric.
- * @param {Crop} crop
- * @param {number} feather 0 to 64
- */
-export function feathered(crop, feather) {
-  if (!(feather >= 0 && feather <= MOST_FEATHER)) {
-    throw new RangeError(`the feather is ${feather} pixels; give 0 to 64`);
-  }
-  if (feather === 0) return crop.data.map((value) => 255 * value);
-  const depth = depthOf(crop, Math.ceil(feather) + 1);
-  return crop.data.map((value, i) => (
-    value * Math.min(Math.max(Math.floor((255 * (depth[i] / 5 - 0.5)) / feather + 0.5), 0), 255)));
-}
-
-/**
- * Fifths of a pixel to the nearest pixel that is not mask, exact up to `most` pixels: two sweeps (Borgefors 1986).
- * @param {Crop} crop
- * @param {number} most
- */
-function depthOf({ data, width, height }, most) {
-  const depth = Int32Array.from(data, (value) => (value ? 7 * (most + 1) : 0));
-  const at = (/** @type {number} */ x, /** @type {number} */ y) => (
-    x < 0 || y < 0 || x >= width || y >= height ? 0 : depth[y * width + x]);
-  const relax = (/** @type {number} */ x, /** @type {number} */ y, /** @type {number} */ way) => {
-    depth[y * width + x] = Math.min(depth[y * width + x], at(x - way, y) + 5, at(x, y - way) + 5,
-      at(x - way, y - way) + 7, at(x + way, y - way) + 7);
-  };
-  for (let y = 0; y < height; y += 1) for (let x = 0; x < width; x += 1) relax(x, y, 1);
-  for (let y = height - 1; y >= 0; y -= 1) for (let x = width - 1; x >= 0; x -= 1) relax(x, y, -1);
-  return depth;
+    if (y < alpha.y || y >= alpha.y + alpha.height) return;
+    if (y >= strip.from + STRIP_ROWS) {
+      const rows = Math.min(STRIP_ROWS, alpha.y + alpha.height - y);
+      strip = { from: y, data: Uint8ClampedArray.from(source({ ...alpha, y, height: rows }).data) };
+    }
+    const start = (y - strip.from) * 4 * alpha.width;
+    row.set(strip.data.subarray(start, start + 4 * alpha.width), 4 * (alpha.x - frame.x));
+    for (let i = 4 * (alpha.x - frame.x) + 3, x = 0; x < alpha.width; i += 4, x += 1) {
+      row[i] = Math.round((row[i] * alpha.data[(y - alpha.y) * alpha.width + x]) / 255);
+    }
+  }, {}, work.part(soft > 0 ? 0.7 : 0, 1));
 }
 
 /**

@@ -34,16 +34,27 @@ const STRIP = 1 << 20;
  * @param {{width: number, height: number}} size
  * @param {Kind} kind
  * @param {(y: number, row: Uint8Array) => void} paint fills one row, which is zero before
+ * @param {{palette?: readonly string[], text?: Record<string, string>}} [more] as of `pngOf`
+ */
+export async function encodePng({ width, height }, kind, paint, more = {}, work = NO_REPORT) {
+  const data = await deflate(rows(width * CHANNELS[TYPES[kind]], height, paint, work), 'deflate');
+  return pngOf({ width, height }, kind, data, more);
+}
+
+/**
+ * A file around rows that are filtered and packed already.
+ * @param {{width: number, height: number}} size
+ * @param {Kind} kind
+ * @param {Uint8Array} data in zlib's format
  * @param {{palette?: readonly string[], text?: Record<string, string>}} [more] colours of ids; 0 is transparent
  */
-export async function encodePng({ width, height }, kind, paint, { palette, text = {} } = {}, work = NO_REPORT) {
+export function pngOf({ width, height }, kind, data, { palette, text = {} } = {}) {
   const header = new Uint8Array(13);
   new DataView(header.buffer).setUint32(0, width);
   new DataView(header.buffer).setUint32(4, height);
   header.set([8, TYPES[kind], 0, 0, 0], 8);
   const channels = Uint8Array.from((palette ?? []).flatMap(channelsOf));
   const colours = palette ? [chunk('PLTE', channels), chunk('tRNS', Uint8Array.of(0))] : [];
-  const data = await deflate(rows(width * CHANNELS[TYPES[kind]], height, paint, work), 'deflate');
   return joined([
     SIGNATURE, chunk('IHDR', header), ...colours, ...Object.entries(text).map(textChunk), chunk('IDAT', data),
     chunk('IEND', new Uint8Array(0)),

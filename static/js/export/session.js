@@ -103,13 +103,15 @@ function shown(text) {
 
 /**
  * Every label's number, from 0 on, by first use.
- * @param {Session} session
+ * @param {Session[]} sessions that share their numbers
  * @returns {Map<string, number>}
  */
-export function classesOf({ objects }) {
+export function classesOf(...sessions) {
   /** @type {Map<string, number>} */
   const classes = new Map();
-  for (const { label } of objects) if (!classes.has(label)) classes.set(label, classes.size);
+  for (const { label } of sessions.flatMap(({ objects }) => objects)) {
+    if (!classes.has(label)) classes.set(label, classes.size);
+  }
   return classes;
 }
 

@@ -14,14 +14,15 @@ import { NO_REPORT } from './work.js';
  * Annotations/, ImageSets/, SegmentationClass/, SegmentationObject/ and labelmap.txt; an error for more than 254
  * objects.
  * @param {Session} session
+ * @param {{classes?: Map<string, number>}} [options]
  * @returns {Promise<Files>}
  */
-export async function write(session, _options = {}, work = NO_REPORT) {
+export async function write(session, { classes = classesOf(session) } = {}, work = NO_REPORT) {
   const { picture, objects } = session;
   if (objects.length > MOST_IDS) {
     throw new RangeError(`Pascal VOC holds ${MOST_IDS} objects in a picture, these are ${objects.length}; use COCO`);
   }
-  const [classes, name] = [classesOf(session), stem(picture.name)];
+  const name = stem(picture.name);
   const byObject = await flatten(objects, picture, objects.map((_, index) => index + 1), work.part(0, 0.2));
   const kinds = objects.map(({ label }) => 1 + (classes.get(label) ?? 0));
   const byClass = await flatten(objects, picture, kinds, work.part(0.2, 0.4));

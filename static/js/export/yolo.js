@@ -13,12 +13,11 @@ const DECIMALS = 6;
 /**
  * labels/NAME.txt and data.yaml; the picture's place is images/.
  * @param {Session} session
- * @param {{tolerance?: number | null}} [options]
+ * @param {{tolerance?: number | null, classes?: Map<string, number>}} [options]
  * @returns {Promise<Files>}
  */
-export async function write(session, { tolerance = null } = {}, work = NO_REPORT) {
+export async function write(session, { tolerance = null, classes = classesOf(session) } = {}, work = NO_REPORT) {
   const { picture, objects } = session;
-  const classes = classesOf(session);
   let lines = '';
   for (const [index, item] of objects.entries()) {
     lines += `${classes.get(item.label)} ${polygonOf(item, picture, tolerance)}\n`;

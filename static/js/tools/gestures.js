@@ -11,6 +11,7 @@ import { framewise } from './framewise.js';
  * @property {Point} to
  * @property {boolean} opposite for the right button, Shift and a long press
  * @property {number} pressure from 0 to 1; 0.5 for what cannot feel it
+ * @property {boolean} again whether it is the second at once in the same place
  */
 
 /**
@@ -31,6 +32,7 @@ import { framewise } from './framewise.js';
 
 const SLOP = { mouse: 4, pen: 6, touch: 10 };
 const LONG_PRESS_MS = 500;
+const AGAIN_MS = 400;
 const WHEEL_STEP = 0.0016;
 const LINE_PIXELS = 32;
 const MIDDLE_BUTTON = 1;
@@ -44,6 +46,8 @@ const RIGHT_BUTTON = 2;
 export function attachGestures(element, handlers) {
   /** @type {Held | null} */
   let press = null;
+  /** @type {{at: Point, time: number} | null} */
+  let lastTap = null;
   /** @type {Map<number, Point>} */
   const touches = new Map();
   const hovers = framewise(handlers.hover);
@@ -73,17 +77,31 @@ export function attachGestures(element, handlers) {
     const opposite = event.button === RIGHT_BUTTON || event.shiftKey;
     const pans = event.button === MIDDLE_BUTTON || handlers.pans();
     const alarm = setTimeout(() => touch && lengthen(event.pointerId), LONG_PRESS_MS);
-    press = { id: event.pointerId, from: at, to: at, opposite, pressure: pressureOf(event), slop, kind: pans ? 'pan' : 'open', alarm };
+    press = { id: event.pointerId, from: at, to: at, opposite, pressure: pressureOf(event), again: isAgain(at, slop), slop, kind: pans ? 'pan' : 'open', alarm };
     if (pans || !handlers.startsAtOnce()) return;
     press.kind = 'drag';
     handlers.start(press);
   }
 
-  /** A finger that rests means the opposite, as the right button does. @param {number} id */
+  /** @param {Point} at @param {number} slop */
+  function isAgain(at, slop) {
+    if (!lastTap || performance.now() - lastTap.time > AGAIN_MS) return false;
+    return Math.hypot(at[0] - lastTap.at[0], at[1] - lastTap.at[1]) <= 2 * slop;
+  }
+
+  /** @param {Press} tapped */
+  function tap(tapped) {
+    lastTap = tapped.again ? null : { at: tapped.to, time: performance.now() };
+    handlers.tap(tapped);
+  }
+
+  /** A finger that rests means the opposite, as the right button does, and need not let go to be believed. @param {number} id */
   function lengthen(id) {
-    if (press?.id !== id || press.kind !== 'open') return;
-    press.opposite = true;
+    if (press?.id !== id || press.kind !== 'open' || touches.size > 1) return;
+    const rested = { ...press, opposite: true };
+    press = null;
     navigator.vibrate?.(12);
+    tap(rested);
   }
 
   /** @param {PointerEvent} event */
@@ -141,7 +159,7 @@ export function attachGestures(element, handlers) {
     moves.clear();
     if (ended.kind === 'drag') handlers.end(ended);
     const still = Math.hypot(ended.to[0] - ended.from[0], ended.to[1] - ended.from[1]) <= ended.slop;
-    if (ended.kind === 'open' || (ended.kind === 'pan' && still && event.button !== MIDDLE_BUTTON)) handlers.tap(ended);
+    if (ended.kind === 'open' || (ended.kind === 'pan' && still && event.button !== MIDDLE_BUTTON)) tap(ended);
   }, { signal });
 
   element.addEventListener('pointercancel', (event) => {

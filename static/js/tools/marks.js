@@ -1,9 +1,13 @@
 // @ts-check
-/** Pure: which placed point, box side or corner lies under a position, and the box that a drag makes of it. */
+/** Pure: which placed point, box side, corner or object lies under a position, and the box that a drag makes of it. */
 
 /** @import { Box, Point, Size } from '../geometry.js' */
 /** @import { Prompts } from '../prompts.js' */
+/** @import { State } from '../store.js' */
+import { pictureToCells } from '../fields.js';
 import { clamp } from '../geometry.js';
+import { GRID } from '../protocol.js';
+import { pictureFrame, workOf } from '../store.js';
 
 /**
  * A point by its index, or a box with the sides that a drag moves: -1 the left or upper, 1 the right or lower, 0 neither.
@@ -32,6 +36,31 @@ export function partAt({ clicks, box }, [x, y], reach) {
   if (across !== 0 && handle(y, y0, y1)) return { kind: 'box', box, across, down: 0 };
   if (down !== 0 && handle(x, x0, x1)) return { kind: 'box', box, across: 0, down };
   return across !== 0 || down !== 0 ? { kind: 'box', box, across: 0, down: 0 } : null;
+}
+
+/**
+ * @param {State} state
+ * @param {Point} point in the picture
+ * @returns {number | null} the id of the topmost object there that is shown
+ */
+export function objectAt(state, point) {
+  const frame = pictureFrame(state);
+  if (!frame) return null;
+  const [x, y] = pictureToCells(point, frame);
+  const at = Math.floor(y) * GRID + Math.floor(x);
+  return workOf(state).things.find(({ shape, visible }) => visible && shape[at] > 0)?.id ?? null;
+}
+
+/**
+ * The points and the box's corners, one after the other, for a pointer without a mouse.
+ * @param {Prompts} prompts
+ * @returns {Point[]}
+ */
+export function placesOf({ clicks, box }) {
+  const points = clicks.map(({ x, y }) => /** @type {Point} */ ([x, y]));
+  if (!box) return points;
+  const [x0, y0, x1, y1] = box;
+  return [...points, [x0, y0], [x1, y0], [x1, y1], [x0, y1]];
 }
 
 /**

@@ -4,8 +4,8 @@
 /** @import { Point } from '../geometry.js' */
 /** @import { Stroke, Tool, ToolContext } from './tool.js' */
 import { boxBetween, isInside, positionIn } from '../geometry.js';
-import { committedPrompts, foundAt } from '../store.js';
-import { movedBox, partAt } from './marks.js';
+import { committedPrompts, foundAt, workOf } from '../store.js';
+import { movedBox, objectAt, partAt } from './marks.js';
 
 const REACH = 12;
 
@@ -13,7 +13,7 @@ const REACH = 12;
 export const select = {
   id: 'select',
   name: 'Select',
-  hint: 'Click an object, or drag a box around it. Right-click or a long press takes away. Points can be dragged; a click removes them.',
+  hint: 'Click an object, or drag a box around it. Right-click or a long press takes away. Two quick clicks edit what you kept.',
   key: 'S',
   icon: 'M5 3.5 15.5 10l-4.700 1.200L8.300 15.800Z',
   cursor: 'crosshair',
@@ -41,9 +41,17 @@ function use({ actions, state, size, pixels }) {
     else actions.draftBox(boxOf(stroke));
   }
 
+  /** Whether the first of two quick taps found nothing in hand: then both meant the object beneath. */
+  function startedByLastTap() {
+    const { sketch, editing } = workOf(state());
+    return sketch.length === 1 && editing === null && sketch[0].prompts.clicks.length === 1 && !sketch[0].prompts.box;
+  }
+
   return {
     /** @param {Stroke} stroke */
-    tap({ from, opposite }) {
+    tap({ from, opposite, again }) {
+      const kept = again && !opposite && startedByLastTap() ? objectAt(state(), from) : null;
+      if (kept !== null) return actions.editInstead(kept);
       const found = foundAt(state(), from);
       if (found && !opposite) return actions.takeFound(found);
       const part = partUnder(from);

@@ -5,10 +5,11 @@
 /** @import { Point, Size } from '../geometry.js' */
 /** @import { State, Store } from '../store.js' */
 /** @import { Press } from './gestures.js' */
-/** @import { Tool, ToolContext, ToolHandlers } from './tool.js' */
+/** @import { Stroke, Tool, ToolContext, ToolHandlers } from './tool.js' */
 import { isInside, positionIn, stageToPicture } from '../geometry.js';
-import { pictureSize, pictureView, watch } from '../store.js';
+import { committedPrompts, pictureSize, pictureView, watch } from '../store.js';
 import { attachGestures } from './gestures.js';
+import { placesOf } from './marks.js';
 
 const STEP = 0.01;
 const LARGE_STEP = 0.08;
@@ -26,6 +27,8 @@ export function useTools(stage, store, actions, tools) {
   /** @type {Point | null} where the pointer rests, also while there is no picture to point at */
   let resting = null;
   let spaceHeld = false;
+  /** @type {Stroke | null} a press by keys, from M to M */
+  let pressed = null;
   /** @type {ToolContext} */
   const context = {
     actions,
@@ -42,7 +45,10 @@ export function useTools(stage, store, actions, tools) {
   const active = () => handlers.get(tool().id) ?? {};
 
   const unwatch = watch(store, ({ picture }) => picture?.phase.status === 'ready', pointAtOnce);
-  const unwatchTool = watch(store, ({ tool: id }) => id, () => (stage.dataset.cursor = tool().cursor));
+  const unwatchTool = watch(store, ({ tool: id }) => id, () => {
+    pressed = null;
+    stage.dataset.cursor = tool().cursor;
+  });
   const detach = attachGestures(stage, {
     hover(at) {
       resting = at;
@@ -58,8 +64,17 @@ export function useTools(stage, store, actions, tools) {
     pan: actions.pan,
     zoom: actions.zoom,
   });
-  stage.addEventListener('keydown', onKey);
-  stage.addEventListener('keyup', onKeyUp);
+  const listening = new AbortController();
+  const { signal } = listening;
+  stage.addEventListener('keydown', onKey, { signal });
+  stage.addEventListener('keyup', onKeyUp, { signal });
+  for (const event of ['pointerdown', 'pointermove']) stage.addEventListener(event, () => byHand(true), { signal });
+  stage.addEventListener('blur', () => byHand(false), { signal });
+
+  /** A pointer shows where it is; the ring around the stage is for who has none. @param {boolean} pointed */
+  function byHand(pointed) {
+    stage.classList.toggle('by-hand', pointed);
+  }
 
   /** A pointer that waits for the picture has its mask without moving again. @param {boolean} ready */
   function pointAtOnce(ready) {
@@ -76,11 +91,11 @@ export function useTools(stage, store, actions, tools) {
   }
 
   /** @param {Press} press @param {ToolHandlers['tap']} handle */
-  function withStroke({ from, to, opposite, pressure }, handle) {
+  function withStroke({ from, to, ...rest }, handle) {
     const ready = target();
     if (!ready || !handle) return;
     const [start, end] = [from, to].map((at) => stageToPicture(ready.view, ready.size, at));
-    handle({ from: start, to: end, opposite, pressure });
+    handle({ ...rest, from: start, to: end });
   }
 
   /** @param {Point} at @returns {Point | null} */
@@ -97,12 +112,48 @@ export function useTools(stage, store, actions, tools) {
     const { size } = ready;
     const at = store.get().hover ?? positionIn(size, [size.width / 2, size.height / 2]);
     const arrow = ARROWS[event.key];
-    if (arrow) actions.hover(moved(at, arrow, size, event.shiftKey ? LARGE_STEP : STEP), 'keys');
-    else if (event.key === 'Enter') active().tap?.({ from: at, to: at, opposite: event.shiftKey, pressure: 0.5 });
+    if (arrow) pointAt(moved(at, arrow, size, event.shiftKey ? LARGE_STEP : STEP));
+    else if (event.key === 'Enter' && !pressed) active().tap?.(strokeAt(at, event.shiftKey));
+    else if (event.key.toLowerCase() === 'm' || event.key === 'Enter') pressOrLetGo(at, event.shiftKey);
+    else if (event.key.toLowerCase() === 'j') pointAt(nextPlace(at) ?? at);
+    else if (event.key === 'Escape' && pressed) letGo('cancel');
     else if (event.key === ' ') spaceHeld = true;
     else return;
     stage.classList.toggle('panning', spaceHeld);
     event.preventDefault();
+    if (event.key === 'Escape') event.stopPropagation();
+  }
+
+  /** @param {Point} to by keys; a press follows */
+  function pointAt(to) {
+    byHand(false);
+    actions.hover(to, 'keys');
+    if (!pressed) return;
+    pressed = { ...pressed, to };
+    active().move?.(pressed);
+  }
+
+  /** @param {Point} at @param {boolean} opposite */
+  function pressOrLetGo(at, opposite) {
+    if (pressed) return letGo('end');
+    pressed = strokeAt(at, opposite);
+    active().start?.(pressed);
+    actions.say('Pressed. Arrows draw or move, M lets go, Escape gives up.');
+  }
+
+  /** @param {'end' | 'cancel'} how */
+  function letGo(how) {
+    if (!pressed) return;
+    if (how === 'end') active().end?.(pressed);
+    else active().cancel?.();
+    pressed = null;
+  }
+
+  /** The place after the one where the pointer is. @param {Point} at */
+  function nextPlace([x, y]) {
+    const places = placesOf(committedPrompts(store.get()));
+    const here = places.findIndex((place) => Math.hypot(place[0] - x, place[1] - y) < 1);
+    return places.length > 0 ? places[(here + 1) % places.length] : null;
   }
 
   /** @param {KeyboardEvent} event */
@@ -116,9 +167,13 @@ export function useTools(stage, store, actions, tools) {
     unwatch();
     unwatchTool();
     detach();
-    stage.removeEventListener('keydown', onKey);
-    stage.removeEventListener('keyup', onKeyUp);
+    listening.abort();
   };
+}
+
+/** @param {Point} at @param {boolean} opposite @returns {Stroke} by keys */
+function strokeAt(at, opposite) {
+  return { from: at, to: at, opposite, pressure: 0.5, again: false };
 }
 
 /**

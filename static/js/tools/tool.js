@@ -6,8 +6,8 @@
 /** @import { State } from '../store.js' */
 
 /**
- * A press in pixels of the picture; positions outside it are possible.
- * @typedef {{from: Point, to: Point, opposite: boolean, pressure: number}} Stroke
+ * A press in pixels of the picture; positions outside it are possible. `again` tells the second of two quick taps.
+ * @typedef {{from: Point, to: Point, opposite: boolean, pressure: number, again: boolean}} Stroke
  */
 
 /**
