@@ -1,4 +1,4 @@
-"""Everything mode, as a person sees it: objects appear, one or all are taken, the search is stopped, hovering goes on."""
+"""Everything mode, as a person sees it: objects appear, some are taken, the search is stopped, hovering goes on."""
 
 import json
 
@@ -126,7 +126,7 @@ def test_escape_forgets_what_was_found(page):
 
 def test_a_server_that_refuses_is_quoted_and_may_be_asked_again(page, guard):
     guard.expect("503")
-    problem = {"type": "/problems/busy", "title": "Too much work is waiting; try again", "status": 503, "detail": "16 searches"}
+    problem = {"type": "/problems/busy", "title": "Too much work is waiting", "status": 503, "detail": "16 searches"}
     address = "**/everything"
     page.page.route(address, lambda route: route.fulfill(
         status=503, content_type="application/problem+json", body=json.dumps(problem)))  # fmt: skip
