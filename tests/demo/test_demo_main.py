@@ -1,5 +1,6 @@
 """`python -m demo` as a person runs it: on a real port, with a real model file."""
 
+import hashlib
 import os
 import re
 import signal
@@ -17,6 +18,8 @@ from demo.__main__ import address_of, listen, main
 from demo.app import create_app
 from demo.service import DemoService, load_service
 from demo.settings import Settings
+from sam.encoders import EXACT
+from sam.published import PUBLISHED, Published, RemoteFile
 
 ROOT = Path(__file__).parents[2]
 
@@ -108,3 +111,30 @@ def test_a_client_that_sends_too_much_still_hears_why(model):
             assert answer.status_code == 413
             assert answer.json()["limit"] == LIMITS.max_bytes
         assert client.get("/healthz").status_code == 200
+
+
+def test_a_published_checkpoint_is_served_by_its_name_after_consent(checkpoint, tmp_path, monkeypatch, capsys):
+    """The name says how MedSAM's pictures are prepared; without consent nothing is loaded."""
+    monkeypatch.setenv("SAM_HOME", str(tmp_path))
+    content = checkpoint.read_bytes()
+    address = "http://127.0.0.1:9/weights.safetensors"
+    file = RemoteFile("weights.safetensors", address, len(content), hashlib.sha256(content).hexdigest())
+    monkeypatch.setitem(PUBLISHED, "fake", Published("fake", "A fake", file, "CC0", "Nobody", preprocessing="medsam"))
+    assert main(["--port", "0", "--checkpoint", "fake"]) == 2
+    assert "fake is not on this machine; agree with --download" in capsys.readouterr().err
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "weights.safetensors").write_bytes(content)
+    service = load_service(Settings(checkpoint="fake", cache_mb=16))
+    try:
+        assert service.model.config.preprocessing == "medsam"
+        assert service.encoder.way in EXACT and service.encoder.seconds["torch"] > 0
+        assert f"Encoding medsam with {service.encoder.way} (" in capsys.readouterr().out
+    finally:
+        service.close()
+
+
+def test_preprocessing_is_chosen_by_flag_for_a_file(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setenv("SAM_HOME", str(tmp_path))
+    service = load_service(Settings(checkpoint=str(checkpoint), preprocessing="medsam", encoder="torch", cache_mb=16))
+    service.close()
+    assert service.model_info.id == "medsam"
