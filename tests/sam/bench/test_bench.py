@@ -90,6 +90,25 @@ def test_a_model_that_is_not_there_is_one_sentence(capsys):
     assert "nowhere.pth" in capsys.readouterr().err
 
 
+def test_every_way_to_encode_is_compared_with_the_original(small_model, tmp_path, capsys):
+    pytest.importorskip("segment_anything")
+    small_model.save(tmp_path / "small.safetensors")
+    output = tmp_path / "found.json"
+    path = str(tmp_path / "small.safetensors")
+    assert main(["--only", "encoder", "--model", path, "--rounds", "2", "--output", str(output)]) == 0
+    found = {result["name"]: result for result in json.loads(output.read_text())[path]}
+    assert [*found] == ["original", "torch", "onnxruntime", "bf16"]
+    assert found["original"]["deviation"] == 0
+    assert found["torch"]["deviation"] < 1e-4 and found["onnxruntime"]["deviation"] < 1e-4 < found["bf16"]["deviation"]
+    assert "(1.00x)" in capsys.readouterr().out
+
+
+def test_an_encoder_that_the_original_has_not_is_compared_with_itself(tmp_path, capsys):
+    assert main(["--only", "encoder", "--quick"]) == 0
+    table = capsys.readouterr().out
+    assert "original" not in table and "| torch |" in table and "| onnxruntime |" in table
+
+
 def test_without_a_gpu_its_section_says_that_it_is_skipped(monkeypatch, capsys):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert main(["--only", "gpu"]) == 0
