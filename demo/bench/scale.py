@@ -23,6 +23,8 @@ class Scale:
     hover_seconds: float = 10.0
     studio_pixels: Size = (4000, 3000)
     studio_objects: int = 50
+    large_picture: tuple[Size, int] = ((7300, 5480), 200)
+    """Width and height, and how many objects."""
 
 
 FULL = Scale()
@@ -39,4 +41,5 @@ QUICK = Scale(
     hover_seconds=1,
     studio_pixels=(800, 600),
     studio_objects=3,
+    large_picture=((800, 600), 4),
 )

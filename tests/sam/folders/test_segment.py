@@ -17,7 +17,7 @@ from sam.__main__ import main
 from sam.folders import answering
 from sam.folders.answers import FOLDER, Answers
 from sam.folders.cache import EmbeddingCache
-from sam.folders.pictures import find_pictures
+from sam.folders.pictures import Picture, find_pictures
 from sam.folders.prompts import Prompt, read_prompts
 from sam.predictor import ImageEmbedding
 
@@ -97,15 +97,25 @@ def test_png_labelme_and_run_lengths_hold_the_same_masks(folder, boxes, tmp_path
     lengths = json.loads((tmp_path / "rle" / "b.png.json").read_text())
     expected = coco.decode(lengths["annotations"][0]["segmentation"]) == 1
     png = np.array(Image.open(tmp_path / "png" / "b.png.masks" / "0.png"))
-    np.testing.assert_array_equal(png, expected)
+    np.testing.assert_array_equal(png, expected * 255)
     labelme = json.loads((tmp_path / "labelme" / "b.json").read_text())
     assert (labelme["imageHeight"], labelme["imageWidth"]) == expected.shape
     assert (tmp_path / "labelme" / labelme["imagePath"]).samefile(folder / "b.png")
     (shape,) = labelme["shapes"]
     (x0, y0), (x1, y1) = shape["points"]
     inside = np.array(Image.open(io.BytesIO(base64.b64decode(shape["mask"]))))
-    np.testing.assert_array_equal(inside, expected[y0 : y1 + 1, x0 : x1 + 1])
-    assert inside.sum() == expected.sum() and shape["label"] == "card"
+    np.testing.assert_array_equal(inside > 0, expected[y0 : y1 + 1, x0 : x1 + 1])
+    assert (inside > 0).sum() == expected.sum() and shape["label"] == "card"
+
+
+@pytest.mark.parametrize("format", ["svg", "geojson", "cvat", "numpy"])
+def test_every_picture_has_a_file_of_its_own(folder, boxes, tmp_path, format):
+    arguments = ("--mode", "boxes", "--prompts", boxes, "--out", tmp_path / "out", "--format", format)
+    assert segment(folder, *arguments) == 0
+    written = [path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*")]
+    suffix = {"cvat": ".cvat.xml", "numpy": ".npz"}.get(format, f".{format}")
+    assert {f"b{suffix}", f"more/a{suffix}"} <= set(written)
+    assert format == "numpy" or "card" in (tmp_path / "out" / f"b{suffix}").read_text()
 
 
 def test_points_of_one_object_belong_together(folder, tmp_path):
@@ -126,6 +136,24 @@ def test_a_coco_files_boxes_are_prompts(folder, tmp_path):
     path = tmp_path / "boxes.json"
     path.write_text(json.dumps(document))
     assert read_prompts(path, "boxes") == {"b.png": [Prompt((15, 10, 50, 40), category="card")]}
+
+
+def test_large_pictures_are_tiled_and_have_the_same_results(folder, boxes, tmp_path, monkeypatch):
+    boxed = (folder, "--mode", "boxes", "--prompts", boxes, "--format", "rle")
+    assert segment(*boxed, "--out", tmp_path / "plain") == 0
+    assert segment(folder, *EVERYTHING, "--format", "rle", "--out", tmp_path / "plain-all") == 0
+    monkeypatch.setattr(Picture, "pixels", None)
+    assert segment(*boxed, "--tile-above", "0.001", "--out", tmp_path / "tiled") == 0
+    assert (
+        segment(folder, *EVERYTHING, "--format", "rle", "--tile-above", "0.001", "--out", tmp_path / "tiled-all") == 0
+    )
+    for one, other in (("plain", "tiled"), ("plain-all", "tiled-all")):
+        found, expected = (json.loads((tmp_path / name / "b.png.json").read_text()) for name in (other, one))
+        assert found["image"] == expected["image"] and expected["annotations"]
+        for mask, wanted in zip(found["annotations"], expected["annotations"], strict=True):
+            pixels, others = coco.decode(mask["segmentation"]), coco.decode(wanted["segmentation"])
+            assert (pixels & others).sum() / (pixels | others).sum() > 0.99
+            assert mask["area"] == pixels.sum() and mask["bbox"] == coco.toBbox(mask["segmentation"]).tolist()
 
 
 # --- going on --------------------------------------------------------------------------------------------------------
