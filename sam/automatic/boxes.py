@@ -47,6 +47,11 @@ def cut_by_crop(boxes: np.ndarray, crop_box: tuple[int, ...], image_box: tuple[i
     return (near_crop & ~near_image).any(1)
 
 
+def ends_excluded(boxes: np.ndarray) -> np.ndarray:
+    """(..., 4) XYXY of outermost pixels -> XYXY whose ends lie behind them."""
+    return np.asarray(boxes) + np.array([0, 0, 1, 1])
+
+
 def xywh(box_xyxy: np.ndarray) -> list[int]:
     """[x, y, width, height] of XYXY, as numbers for a record."""
     x0, y0, x1, y1 = (int(value) for value in box_xyxy)

@@ -77,6 +77,16 @@ def test_formats_know_masks_and_nothing_of_models_or_the_web():
     assert outward == {"masks", "polygons", "curves"}
 
 
+def test_large_pictures_stand_on_everything_mode_and_need_libvips_for_files_only():
+    trees = [ast.parse(path.read_text()) for path in (ROOT / "large").glob("*.py")]
+    outward = {
+        node.module for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 2
+    }
+    own = {name for name in outward if not name.startswith("automatic.")}
+    assert own <= {"config", "datasets.record", "masks", "model", "predictor", "transforms"}
+    assert "pyvips" not in imported("import sam.large")
+
+
 def test_documented_names_are_importable():
     names = "SAM ImageEncoderViT PromptEncoder MaskDecoder TwoWayTransformer load_sam SamPredictor sam_model_registry"
     assert all(hasattr(sam, name) for name in [*names.split(), "SamAutomaticMaskGenerator"])
