@@ -25,6 +25,7 @@ from demo.gradio_app import mount_gradio
 from demo.gradio_app.gate import COOKIE
 from demo.gradio_app.mounting import temporary_folder
 
+PATIENT = {"timeout": 120}
 ROOT = Path(__file__).parents[2]
 EXAMPLES = re.findall(r"<!-- client -->\n```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
 
@@ -57,7 +58,7 @@ def visit(address, tmp_path):
 
     def begin() -> Client:
         folder = tmp_path / f"visitor {len(clients)}"
-        clients.append(Client(address, download_files=folder, verbose=False))
+        clients.append(Client(address, download_files=folder, verbose=False, httpx_kwargs=PATIENT))
         return clients[-1]
 
     yield begin
@@ -146,7 +147,7 @@ def test_the_readme_has_a_client():
 
 def call(address: str, endpoint: str, data: list, cookies: dict | None = None) -> str:
     """What curl does: the events of one call, as they are written."""
-    with httpx.Client(base_url=address, timeout=60, cookies=cookies) as client:
+    with httpx.Client(base_url=address, timeout=120, cookies=cookies) as client:
         event = client.post(f"gradio_api/call/{endpoint}", json={"data": data}).json()["event_id"]
         return client.get(f"gradio_api/call/{endpoint}/{event}").text
 
@@ -177,7 +178,7 @@ def test_who_guesses_a_session_finds_nothing_there(visit, picture):
 def file_url(client: Client, address: str, endpoint: str, *arguments) -> str:
     """The address that a client is given for a file."""
     client.download_files = False
-    fresh = Client(address, download_files=False, verbose=False)
+    fresh = Client(address, download_files=False, verbose=False, httpx_kwargs=PATIENT)
     fresh.cookies, fresh.session_hash = client.cookies, client.session_hash
     answer = fresh.predict(*arguments, api_name=endpoint)
     fresh.close()
@@ -210,7 +211,7 @@ def test_the_files_of_a_visit_go_when_the_server_does(shared_service, tmp_path):
     service.warm_up = lambda: None
     before = set(temporary_folder().glob("visits-*"))
     with serving(mount_gradio(create_app(service), service)) as address:
-        client = Client(address + "/gradio/", download_files=tmp_path, verbose=False)
+        client = Client(address + "/gradio/", download_files=tmp_path, verbose=False, httpx_kwargs=PATIENT)
         client.predict("coffee.jpg", api_name="/open_example")
         client.predict(api_name="/look")
         assert set(temporary_folder().glob("visits-*")) - before
@@ -285,7 +286,7 @@ def test_a_large_body_is_refused_while_it_arrives(address, route):
             yield b" " * 20_000
 
     headers = {"Content-Type": "multipart/form-data; boundary=x" if route == "upload" else "application/json"}
-    answer = httpx.post(f"{address}gradio_api/{route}", content=body(), headers=headers, timeout=60)
+    answer = httpx.post(f"{address}gradio_api/{route}", content=body(), headers=headers, timeout=120)
     assert (answer.status_code, answer.headers["content-type"]) == (413, "application/problem+json")
     assert answer.json()["limit"] > LIMITS.max_bytes
 
@@ -300,7 +301,7 @@ def test_no_endpoint_fetches_a_picture_by_address(address, monkeypatch):
 
     monkeypatch.setattr("gradio.processing_utils.async_ssrf_protected_get", fetch)
     monkeypatch.setattr("gradio.processing_utils.async_ssrf_protected_download", fetch, raising=False)
-    with httpx.Client(base_url=address, timeout=60) as client:
+    with httpx.Client(base_url=address, timeout=120) as client:
         functions = client.get("config").json()["dependencies"]
         target = "http://127.0.0.1:1/a.png"
         file = {"path": target, "url": target, "meta": {"_type": "gradio.FileData"}}
