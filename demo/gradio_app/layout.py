@@ -357,7 +357,9 @@ def gallery() -> list[dict[str, Any]]:
     return json.loads((GALLERY / "gallery.json").read_text("utf-8"))
 
 
-def require_upload(visits: Visits, file: str) -> None:
-    """Refused for a file that some visit made: uploads are opened, nothing else."""
+def require_upload(visits: Visits, file: str | None) -> None:
+    """Refused for no file, and for one that some visit made: uploads are opened, nothing else."""
+    if file is None:
+        raise Refused("No file came with the question; send a picture.")
     if Path(file).resolve().is_relative_to(visits.folder.resolve()):
         raise Refused("That file was not uploaded; upload the picture.")

@@ -320,7 +320,7 @@ def test_no_endpoint_fetches_a_picture_by_address(address, monkeypatch):
     assert len(functions) > 30 and not asked
 
 
-@pytest.mark.parametrize("path", ["/etc/hostname", str(ROOT / "static/gallery/coffee.jpg")])
+@pytest.mark.parametrize("path", ["/etc/hostname", str(ROOT / "static/screenshot.jpg")])
 def test_a_file_of_the_server_is_not_opened(address, path):
     told = call(address, "open", [{"path": path, "meta": {"_type": "gradio.FileData"}}])
     assert "event: error" in told and "picture" not in told
