@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import socket
 import sys
+import tempfile
 import webbrowser
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
@@ -18,7 +21,11 @@ from demo.page import VENDOR_HINT, static_folder, vendor_is_built
 from demo.schemas import Service
 from demo.settings import Settings, parse_settings
 
-_GOODBYE_S = 3
+_GOODBYE_S = 3  # after Ctrl+C
+_DRAIN_S = 20  # after SIGTERM, for what is being encoded; engines grant 10 to 30 seconds
+NO_TEMPORARY_FOLDER = (
+    "no folder for temporary files can be written, so there is no Gradio page; mount a tmpfs at /tmp, or set TMPDIR"
+)
 
 
 class DemoServer(uvicorn.Server):
@@ -36,6 +43,11 @@ class DemoServer(uvicorn.Server):
         if self.open_page and _has_desktop():
             webbrowser.open(self.address)
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Whoever presses Ctrl+C waits for the prompt; whoever sends SIGTERM replaces a server that others use."""
+        self.config.timeout_graceful_shutdown = _DRAIN_S if sig == signal.SIGTERM else _GOODBYE_S
+        super().handle_exit(sig, frame)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve the page, and Gradio's beside it."""
@@ -51,7 +63,7 @@ def serve(arguments: Sequence[str] | None, build: Callable[[Settings], FastAPI])
     except (ValueError, OSError) as error:
         print(f"python -m demo: {error}", file=sys.stderr)
         return 2
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=_GOODBYE_S, server_header=False)
+    config = uvicorn.Config(app, log_level="warning", server_header=False)
     with suppress(KeyboardInterrupt):  # uvicorn stops in order and then raises it again
         DemoServer(config, address_of(listener), open_page=settings.open).run(sockets=[listener])
     return 0
@@ -78,8 +90,15 @@ def build(settings: Settings) -> FastAPI:
     app = create_app(service, hosting=settings.hosting)
     if not vendor_is_built(static_folder()):
         print(f"Note: {VENDOR_HINT}", flush=True)
+<<<<<<< HEAD
     if importlib.util.find_spec("gradio"):
         from demo.gradio_app import mount_gradio
+=======
+    if not _has_temporary_folder():
+        print(f"Note: {NO_TEMPORARY_FOLDER}", flush=True)
+    elif importlib.util.find_spec("gradio"):
+        from demo.gradio_app import mount_fallback
+>>>>>>> main
 
         mount_gradio(app, service, root_path=settings.root_path, home="../")
     return app
@@ -98,6 +117,13 @@ def address_of(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
+def _has_temporary_folder() -> bool:
+    try:
+        return bool(tempfile.gettempdir())
+    except FileNotFoundError:
+        return False
 
 
 def _has_desktop() -> bool:

@@ -4,9 +4,15 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
+
+from demo.headers import security_headers
+from demo.hosting import Hosting
 
 ROOT = Path(__file__).parent.parent
-SNIPPETS = re.findall(r"<!-- snippet -->\n```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+README = (ROOT / "README.md").read_text("utf-8")
+SNIPPETS = re.findall(r"<!-- snippet -->\n```python\n(.*?)```", README, re.DOTALL)
+SPACE_COLOURS = ("red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray")
 
 CLIENTS = re.findall(r"<!-- client -->\n```python\n", (ROOT / "README.md").read_text("utf-8"))
 """Need a server: tests/demo runs them."""
@@ -20,5 +26,28 @@ def test_snippet_runs_in_a_checkout(snippet, monkeypatch, capsys):
 
 
 def test_every_python_block_is_run():
+<<<<<<< HEAD
     blocks = (ROOT / "README.md").read_text("utf-8").count("```python")
     assert len(SNIPPETS) + len(CLIENTS) == blocks > 0
+=======
+    blocks = README.count("```python")
+    assert len(SNIPPETS) == blocks > 0
+
+
+def test_the_front_matter_makes_the_repository_a_space_of_its_dockerfile():
+    front_matter = yaml.safe_load(README.split("---\n")[1])
+    dockerfile = (ROOT / "Dockerfile").read_text("utf-8")
+    assert front_matter["sdk"] == "docker"
+    assert f"EXPOSE {front_matter['app_port']}\n" in dockerfile
+    assert f"SAM_DEMO_PORT={front_matter['app_port']} " in dockerfile
+    assert front_matter["colorFrom"] in SPACE_COLOURS and front_matter["colorTo"] in SPACE_COLOURS
+    assert len(front_matter["short_description"]) <= 60
+
+
+def test_the_space_adds_the_headers_that_the_server_leaves_to_it():
+    """A Space's headers are written in lower case, and say what the server would say of a page that may be framed."""
+    own = security_headers("/", Hosting(frame_ancestors="https://huggingface.co"))
+    left = security_headers("/", Hosting(frame_ancestors="https://huggingface.co", isolation_headers=False))
+    added = yaml.safe_load(README.split("---\n")[1])["custom_headers"]
+    assert added == {name.lower(): value for name, value in own.items() if name not in left}
+>>>>>>> main

@@ -4,7 +4,7 @@
 the page (`layout`) and for programs (`endpoints`); `views` and `drawing` show it; `gate` stands before it all.
 
 Gradio can fetch files by address and call home; here it can do neither. Analytics are off, fonts are the system's, the
-gate lets through only the routes of this page and its clients, and no component follows an address for a file.
+gate lets through only the routes of this page and its clients, and components take uploaded files alone.
 """
 
 import os

@@ -20,7 +20,6 @@ from demo.problems import HttpProblem, TooManyBytes
 
 COOKIE = "sam_visitor"
 _BEGINNINGS = ("", "/", "/config", "/config/")
-_ADDRESS = re.compile(r"\s*https?:", re.IGNORECASE)
 _FILE = "/gradio_api/file="
 _OPEN_ROUTES = {
     "GET": re.compile(
@@ -122,14 +121,18 @@ def _declared_bytes(scope: Scope) -> int:
     return int(declared) if declared.isdigit() else 0
 
 
-def forbid_fetching(blocks: gr.Blocks) -> None:
-    """Any component downloads what a client names by address, before it looks at it; these refuse."""
+def keep_inside(blocks: gr.Blocks, root: Path) -> None:
+    """Any component takes whatever file or address a client names, before it looks at it; these take files of `root`.
+
+    Gradio's own check of paths sleeps where its application is mounted in another one.
+    """
     for block in blocks.blocks.values():
-        keep_local = partial(_local_only, block.async_move_resource_to_block_cache)
-        block.async_move_resource_to_block_cache = keep_local
+        block.async_move_resource_to_block_cache = partial(
+            _only_inside, block.async_move_resource_to_block_cache, root.resolve()
+        )
 
 
-async def _local_only(move, url_or_file_path: str | os.PathLike | None) -> str | None:
-    if url_or_file_path is not None and _ADDRESS.match(str(url_or_file_path)):
-        raise gr.Error("Pictures are not fetched by address; upload the file.", print_exception=False)
-    return await move(url_or_file_path)
+async def _only_inside(move, root: Path, given: str | os.PathLike | None) -> str | None:
+    if given is not None and not Path(given).resolve().is_relative_to(root):
+        raise gr.Error("Only uploaded files are opened; upload the picture.", print_exception=False)
+    return await move(given)

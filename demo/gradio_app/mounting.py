@@ -16,7 +16,7 @@ import gradio as gr
 from fastapi import FastAPI
 
 from demo.gradio_app.endpoints import Endpoints
-from demo.gradio_app.gate import Gate, forbid_fetching
+from demo.gradio_app.gate import Gate, keep_inside
 from demo.gradio_app.layout import TITLE, Page, lay_out
 from demo.gradio_app.theme import CSS, theme
 from demo.gradio_app.visits import Visits
@@ -34,7 +34,7 @@ def build_blocks(service: Service, visits: Visits, *, home: str | None = None) -
     with gr.Blocks(title=TITLE, analytics_enabled=False) as blocks:
         Endpoints(work, visits).add()
         Page(lay_out(service.formats, home), work, visits).wire(blocks)
-    forbid_fetching(blocks)
+    keep_inside(blocks, visits.root)
     return blocks
 
 

@@ -70,6 +70,7 @@ function mountList(store, actions) {
     section.classList.toggle('is-made', things.length > 0);
     setText(byId('object-count', HTMLElement), things.length > 0 ? String(things.length) : '');
     setText(byId('open-panel-count', HTMLElement), things.length > 0 ? String(things.length) : '');
+    byId('open-panel', HTMLElement).ariaLabel = `Objects ${things.length || ''}`.trim();
   });
 }
 

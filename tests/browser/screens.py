@@ -88,8 +88,8 @@ def brush(page: SamPage) -> None:
 
 def close(page: SamPage) -> None:
     mask(page)
-    page.page.mouse.move(*page.screen(*SPOON))
-    for _ in range(5):
+    page.page.mouse.move(*page.screen(300, 205))
+    for _ in range(4):
         page.page.mouse.wheel(0, -350)
         page.page.wait_for_timeout(50)
 

@@ -201,6 +201,12 @@ def test_axe_finds_no_violation(sam_page, photographs):
     if sam_page.page.locator("#open-panel").is_visible():
         sam_page.page.locator("#open-panel").click()
     assert violations(sam_page) == []
+    for opener in ("#display", "#tier"):
+        sam_page.page.locator(opener).click()
+        assert violations(sam_page) == [], opener
+        sam_page.press("Escape")
+    sam_page.press("b")
+    assert violations(sam_page) == [], "brush"
     sam_page.press("?")
     assert violations(sam_page) == []
 

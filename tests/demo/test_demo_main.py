@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -38,6 +39,24 @@ def test_one_command_serves_page_service_and_fallback_until_it_is_stopped(checkp
             reply = client.post("/api/images", content=png()).json()
             assert client.get(reply["embedding_url"]).status_code == 200
         process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert "Traceback" not in rest
+
+
+def test_pictures_in_the_line_are_answered_after_sigterm(checkpoint):
+    command = [sys.executable, "-m", "demo", "--port", "0", "--no-open", "--checkpoint", str(checkpoint)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        address = next(found[1] for line in process.stdout if (found := re.search(r"(http://\S+)/", line)))
+        with httpx.Client(base_url=address, timeout=120) as client, ThreadPoolExecutor() as pool:
+            replies = [client.post("/api/images", content=png(640, 480, seed=seed)).json() for seed in range(6)]
+            answers = [pool.submit(httpx.get, address + reply["embedding_url"], timeout=120) for reply in replies]
+            while client.get("/healthz").json()["queue"] == len(replies):  # until the first is done, all have asked
+                pass
+            process.send_signal(signal.SIGTERM)
+            assert [answer.result().status_code for answer in answers] == [200] * len(replies)
         rest, _ = process.communicate(timeout=60)
     finally:
         process.kill()

@@ -64,8 +64,17 @@ export function useTools(stage, store, actions, tools) {
     pan: actions.pan,
     zoom: actions.zoom,
   });
-  stage.addEventListener('keydown', onKey);
-  stage.addEventListener('keyup', onKeyUp);
+  const listening = new AbortController();
+  const { signal } = listening;
+  stage.addEventListener('keydown', onKey, { signal });
+  stage.addEventListener('keyup', onKeyUp, { signal });
+  for (const event of ['pointerdown', 'pointermove']) stage.addEventListener(event, () => byHand(true), { signal });
+  stage.addEventListener('blur', () => byHand(false), { signal });
+
+  /** A pointer shows where it is; the ring around the stage is for who has none. @param {boolean} pointed */
+  function byHand(pointed) {
+    stage.classList.toggle('by-hand', pointed);
+  }
 
   /** A pointer that waits for the picture has its mask without moving again. @param {boolean} ready */
   function pointAtOnce(ready) {
@@ -117,6 +126,7 @@ export function useTools(stage, store, actions, tools) {
 
   /** @param {Point} to by keys; a press follows */
   function pointAt(to) {
+    byHand(false);
     actions.hover(to, 'keys');
     if (!pressed) return;
     pressed = { ...pressed, to };
@@ -157,8 +167,7 @@ export function useTools(stage, store, actions, tools) {
     unwatch();
     unwatchTool();
     detach();
-    stage.removeEventListener('keydown', onKey);
-    stage.removeEventListener('keyup', onKeyUp);
+    listening.abort();
   };
 }
 
