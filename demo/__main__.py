@@ -90,15 +90,10 @@ def build(settings: Settings) -> FastAPI:
     app = create_app(service, hosting=settings.hosting)
     if not vendor_is_built(static_folder()):
         print(f"Note: {VENDOR_HINT}", flush=True)
-<<<<<<< HEAD
-    if importlib.util.find_spec("gradio"):
-        from demo.gradio_app import mount_gradio
-=======
     if not _has_temporary_folder():
         print(f"Note: {NO_TEMPORARY_FOLDER}", flush=True)
     elif importlib.util.find_spec("gradio"):
-        from demo.gradio_app import mount_fallback
->>>>>>> main
+        from demo.gradio_app import mount_gradio
 
         mount_gradio(app, service, root_path=settings.root_path, home="../")
     return app

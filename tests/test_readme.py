@@ -12,10 +12,10 @@ from demo.hosting import Hosting
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
 SNIPPETS = re.findall(r"<!-- snippet -->\n```python\n(.*?)```", README, re.DOTALL)
+CLIENTS = re.findall(r"<!-- client -->\n```python\n", README)
+"""Need a server: tests/demo runs them."""
 SPACE_COLOURS = ("red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray")
 
-CLIENTS = re.findall(r"<!-- client -->\n```python\n", (ROOT / "README.md").read_text("utf-8"))
-"""Need a server: tests/demo runs them."""
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=range(1, 1 + len(SNIPPETS)))
@@ -26,12 +26,8 @@ def test_snippet_runs_in_a_checkout(snippet, monkeypatch, capsys):
 
 
 def test_every_python_block_is_run():
-<<<<<<< HEAD
-    blocks = (ROOT / "README.md").read_text("utf-8").count("```python")
-    assert len(SNIPPETS) + len(CLIENTS) == blocks > 0
-=======
     blocks = README.count("```python")
-    assert len(SNIPPETS) == blocks > 0
+    assert len(SNIPPETS) + len(CLIENTS) == blocks > 0
 
 
 def test_the_front_matter_makes_the_repository_a_space_of_its_dockerfile():
@@ -50,4 +46,3 @@ def test_the_space_adds_the_headers_that_the_server_leaves_to_it():
     left = security_headers("/", Hosting(frame_ancestors="https://huggingface.co", isolation_headers=False))
     added = yaml.safe_load(README.split("---\n")[1])["custom_headers"]
     assert added == {name.lower(): value for name, value in own.items() if name not in left}
->>>>>>> main
