@@ -86,12 +86,7 @@ class Block(nn.Module):
     def forward(self, x_bhwc: Tensor) -> Tensor:
         shortcut = x_bhwc
         x_bhwc = self.norm1(x_bhwc)
-        if self.window_size:
-            windows, padded_hw = window_partition(x_bhwc, self.window_size)
-            windows = in_turns(self.attn, windows, self.window_size**2)
-            x_bhwc = window_unpartition(windows, self.window_size, padded_hw, shortcut.shape[1:3])
-        else:
-            x_bhwc = self.attn(x_bhwc)
+        x_bhwc = self.attn.in_windows(x_bhwc, self.window_size) if self.window_size else self.attn(x_bhwc)
         x_bhwc = shortcut + x_bhwc
         rows = in_turns(self.mlp, self.norm2(x_bhwc).flatten(0, 2))
         return x_bhwc + rows.view_as(x_bhwc)
@@ -103,20 +98,16 @@ class Block(nn.Module):
 # large ones are new memory from the system each time. So some tokens go through several steps before the others do.
 
 TURN_TOKENS = 1024
-"""Tokens that take a turn, per thread."""
+"""Tokens that take a turn, per thread; of windows one row of them."""
 TILE_BYTES = 4 * 2**20
 """Scores of attention that are computed at once, per thread."""
 
 
-def in_turns(module: nn.Module, x: Tensor, tokens: int = 1) -> Tensor:
-    """`module(x)` for a module that treats every row of `x` by itself; some rows at a time where that is faster.
-
-    tokens: how many a row holds.
-    """
-    if not is_plain_inference(x):
-        return module(x)
-    rows = max(1, TURN_TOKENS * torch.get_num_threads() // tokens)
-    return torch.cat([module(part) for part in x.split(rows)])
+def in_turns(module: nn.Module, rows: Tensor) -> Tensor:
+    """`module(rows)` for a module that treats every row by itself; some at a time where that is faster."""
+    if not is_plain_inference(rows):
+        return module(rows)
+    return torch.cat([module(part) for part in rows.split(TURN_TOKENS * torch.get_num_threads())])
 
 
 def is_plain_inference(x: Tensor) -> bool:
@@ -147,6 +138,29 @@ class Attention(nn.Module):
         attend = self._attend_in_tiles if self.use_rel_pos and is_plain_inference(q) else self._attend
         x = attend(q, k, v, (h, w))
         return self.proj(x.transpose(1, 2).reshape(b, h, w, c))
+
+    def in_windows(self, x_bhwc: Tensor, window: int) -> Tensor:
+        """Attention of each window of a grid to itself; windows that stick out are filled up with zeros."""
+        if is_plain_inference(x_bhwc):
+            rows = window * torch.get_num_threads()
+            return torch.cat([self._rows_of_windows(part, window) for part in x_bhwc.split(rows, dim=1)], dim=1)
+        windows, padded_hw = window_partition(x_bhwc, window)
+        return window_unpartition(self(windows), window, padded_hw, x_bhwc.shape[1:3])
+
+    def _rows_of_windows(self, x_bhwc: Tensor, window: int) -> Tensor:
+        """The same for some rows of windows. What zeros become is the bias: nothing is computed for the padding."""
+        b, h, w, c = x_bhwc.shape
+        rows, columns = -(-h // window), -(-w // window)
+        qkv = x_bhwc.new_zeros(b, rows * window, columns * window, 3 * c)
+        if self.qkv.bias is not None:
+            qkv += self.qkv.bias
+        qkv[:, :h, :w] = self.qkv(x_bhwc)
+        qkv = qkv.view(b, rows, window, columns, window, 3, self.num_heads, c // self.num_heads)
+        q, k, v = qkv.permute(5, 0, 1, 3, 6, 2, 4, 7).flatten(5, 6).flatten(1, 3)  # (B*windows, heads, n, head_dim)
+        attend = self._attend_in_tiles if self.use_rel_pos else self._attend
+        x = attend(q, k, v, (window, window))
+        x = x.view(b, rows, columns, self.num_heads, window, window, -1).permute(0, 1, 4, 2, 5, 3, 6)
+        return self.proj(x.reshape(b, rows * window, columns * window, c)[:, :h, :w])
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, grid_hw: Size) -> Tensor:
         bias = self._position_bias(q, grid_hw) if self.use_rel_pos else None

@@ -1,7 +1,7 @@
 """What several test folders share."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,14 @@ from sam.config import DecoderConfig, ViTConfig
 
 settings.register_profile("patient", deadline=None)  # a busy machine is no failure
 settings.load_profile("patient")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home_of_the_tests(tmp_path_factory) -> Iterator[Path]:
+    """Downloads and measurements of the tests stay with the tests, in processes that they start too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SAM_HOME", str(tmp_path_factory.mktemp("home")))
+        yield Path(os.environ["SAM_HOME"])
 
 
 @pytest.fixture(scope="session")

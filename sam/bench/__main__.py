@@ -9,8 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import torch
+
 from .encoder import compete_encoders, encoders_as_markdown
 from .everything import ORIGINAL, Result, Task, compete, peak_megabytes
+from .gpu import compete_on_gpu, gpu_as_markdown
 
 GALLERY = Path(__file__).parents[2] / "static" / "gallery"
 EPILOG = """\
@@ -19,6 +22,7 @@ examples:
   python -m sam.bench --quick                    tiny, 6 x 6 points, one round: does it run?
   python -m sam.bench --only everything --model tiny --precision fp32 --rounds 5
   python -m sam.bench --only encoder --model random:vit_b
+  python -m sam.bench --only gpu                 where PyTorch finds a CUDA device
 Times are medians of processor seconds, so that others on the machine disturb little; set OMP_NUM_THREADS=1 for one
 core. "decoder" is everything but encoding the picture. Memory is the peak above what the process held with the model
 loaded, each contestant in a process of its own; it is measured on Linux.
@@ -32,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.memory_of:
             print(peak_megabytes(tasks(options)[0], options.memory_of))
             return 0
-        sections = {"everything": measure_everything, "encoder": measure_encoder}
+        sections = {"everything": measure_everything, "encoder": measure_encoder, "gpu": measure_gpu}
         findings = {name: measure(options) for name, measure in sections.items() if options.only in (None, name)}
         if options.output:
             document = findings.get(options.only, findings)
@@ -63,6 +67,19 @@ def measure_encoder(options: argparse.Namespace) -> dict[str, list[dict]]:
     return findings
 
 
+def measure_gpu(options: argparse.Namespace) -> dict[str, list[dict]]:
+    """Everything mode on the GPU; says so where there is none."""
+    if not torch.cuda.is_available():
+        print("gpu: skipped, PyTorch finds no CUDA device on this machine\n")
+        return {}
+    findings = {}
+    for task in tasks(options):
+        results = compete_on_gpu(task, options.rounds)
+        findings[task.model] = [result.as_dict() for result in results]
+        print(gpu_as_markdown(task, results), flush=True)
+    return findings
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     described = argparse.ArgumentParser(
@@ -71,7 +88,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    described.add_argument("--only", choices=("everything", "encoder"), help="one section instead of both")
+    described.add_argument("--only", choices=("everything", "encoder", "gpu"), help="one section instead of all")
     described.add_argument("--model", action="append", help="tiny, random:VARIANT or a file; may be repeated")
     described.add_argument("--precision", action="append", choices=("fp32", "bf16"), help="default both")
     described.add_argument("--picture", type=Path, default=GALLERY / "coffee.jpg")

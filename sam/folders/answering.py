@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..automatic import SamAutomaticMaskGenerator, Settings
+from ..automatic import Record, SamAutomaticMaskGenerator, Settings
 from ..automatic.runs import to_coco
 from ..automatic.search import encode_crop
+from ..large import LargePicture, TiledMaskGenerator, open_picture
 from ..masks import mask_to_box, rle_encode
 from ..model import SAM
 from ..predictor import ImageEmbedding, predict
@@ -19,24 +20,36 @@ from .cache import EmbeddingCache
 from .pictures import Picture
 from .prompts import Mode, Prompt
 
+TILE_ABOVE = 50.0
+"""Megapixels above which a picture is looked at tile by tile, unless the caller says otherwise."""
+
 
 @dataclass(frozen=True, eq=False)
 class Asker:
-    """A model, what is asked of it, and where its embeddings are kept."""
+    """A model, what is asked of it, and where its embeddings are kept.
+
+    Pictures of more than `tile_above` megapixels are read and looked at tile by tile (`sam.large`), and have no
+    embedding that could be kept.
+    """
 
     model: SAM
     mode: Mode
     settings: Settings
     cache: EmbeddingCache | None = None
+    tile_above: float = TILE_ABOVE
 
     def key(self, picture: Picture, prompts: Sequence[Prompt]) -> str:
         """What the answer depends on: picture, weights, mode, settings, prompts."""
         settings = asdict(self.settings) if self.mode == "everything" else self.settings.precision
         content = picture.content_hash()
-        return key_of(content, self.model.weights_hash(), self.mode, settings, [asdict(prompt) for prompt in prompts])
+        tiled = ["tiled"] if self._is_large(picture) else []
+        asked = [asdict(prompt) for prompt in prompts]
+        return key_of(content, self.model.weights_hash(), self.mode, settings, asked, *tiled)
 
     def answer(self, picture: Picture, prompts: Sequence[Prompt]) -> Answer:
         """The picture's masks. `ValueError` for what is no picture, and for prompts outside of it."""
+        if self._is_large(picture):
+            return self._answer_large(picture, prompts)
         image = picture.pixels()
         _require_inside(picture, prompts, image.shape[:2])
         masks: tuple[Mask, ...] = ()
@@ -59,17 +72,21 @@ class Asker:
     def _everything(self, image: np.ndarray, embedding: ImageEmbedding) -> tuple[Mask, ...]:
         settings = {**vars(self.settings), "output_mode": "coco_rle"}
         records = SamAutomaticMaskGenerator(self.model, **settings).generate(image, embedding=embedding)
-        return tuple(
-            Mask(
-                record["segmentation"],
-                record["area"],
-                _covering(record["bbox"]),
-                record["predicted_iou"],
-                record["stability_score"],
-                prompt={"points": record["point_coords"]},
-            )
-            for record in records
-        )
+        return tuple(map(_mask_of_record, records))
+
+    def _is_large(self, picture: Picture) -> bool:
+        return picture.megapixels() > self.tile_above
+
+    def _answer_large(self, picture: Picture, prompts: Sequence[Prompt]) -> Answer:
+        with open_picture(picture.path) as source:
+            _require_inside(picture, prompts, source.hw)
+            if self.mode == "everything":
+                settings = replace(self.settings, output_mode="coco_rle")
+                masks = tuple(map(_mask_of_record, TiledMaskGenerator(self.model, settings).generate(source)))
+            else:
+                large = LargePicture(self.model, source)
+                masks = tuple(_mask_in_large(large, prompt) for prompt in prompts)
+            return Answer(picture.name, source.hw, self.key(picture, prompts), masks)
 
     def _ask(self, embedding: ImageEmbedding, prompts: Sequence[Prompt]) -> tuple[Mask, ...]:
         return tuple(_mask(prompt, *self._best(embedding, prompt)) for prompt in prompts)
@@ -85,11 +102,39 @@ class Asker:
         return answer.masks[best], float(answer.iou_predictions[best])
 
 
+def _mask_of_record(record: Record) -> Mask:
+    return Mask(
+        record["segmentation"],
+        record["area"],
+        _covering(record["bbox"]),
+        record["predicted_iou"],
+        record["stability_score"],
+        prompt={"points": record["point_coords"]},
+    )
+
+
+def _mask_in_large(picture: LargePicture, prompt: Prompt) -> Mask:
+    """A box chooses its view; points are asked as if one view of every pixel around them were on the screen."""
+    shown = (0, 0, picture.detail, picture.detail)
+    if prompt.box is not None:
+        found = picture.predict(box=prompt.box)
+    else:
+        found = picture.predict(
+            [point[:2] for point in prompt.points], [point[2] for point in prompt.points], shown=shown
+        )
+    rle, box = to_coco(found.picture_rle()), list(found.window)
+    return Mask(rle, found.area, box, found.iou_prediction, category=prompt.category, prompt=_asked(prompt))
+
+
 def _mask(prompt: Prompt, mask: np.ndarray, iou: float) -> Mask:
-    asked: dict[str, Any] = {"box": list(prompt.box)} if prompt.box else {"points": [list(p) for p in prompt.points]}
     x0, y0, x1, y1 = mask_to_box(mask).tolist()
     box = _covering([x0, y0, x1 - x0, y1 - y0]) if mask.any() else [0, 0, 0, 0]
-    return Mask(to_coco(rle_encode(mask)), int(mask.sum()), box, iou, category=prompt.category, prompt=asked)
+    encoded = to_coco(rle_encode(mask))
+    return Mask(encoded, int(mask.sum()), box, iou, category=prompt.category, prompt=_asked(prompt))
+
+
+def _asked(prompt: Prompt) -> dict[str, Any]:
+    return {"box": list(prompt.box)} if prompt.box else {"points": [list(point) for point in prompt.points]}
 
 
 def _covering(bbox: Sequence[int]) -> list[int]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..automatic import PRESETS, Settings
 from ..checkpoint import load_sam
-from .answering import Asker
+from .answering import TILE_ABOVE, Asker
 from .answers import Answer, Answers, write_json
 from .cache import EmbeddingCache
 from .formats import COCO_FILE, WRITERS, write_coco
@@ -95,6 +95,9 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
     segment.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="bf16 pays where there is AMX")
     segment.add_argument("--cache", type=Path, help="folder that keeps embeddings for the next run")
     segment.add_argument("--cache-limit", type=float, default=4.0, help="gigabytes of it; the oldest go (default 4)")
+    segment.add_argument(
+        "--tile-above", type=float, default=TILE_ABOVE, metavar="MEGAPIXELS", help="tile larger pictures (default 50)"
+    )
     everything = segment.add_argument_group("everything mode")
     everything.add_argument("--preset", choices=PRESETS, default="balanced")
     for name, kind in (
@@ -131,7 +134,8 @@ def job_of(options: argparse.Namespace) -> Job:
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     cache = EmbeddingCache(options.cache, int(options.cache_limit * 2**30)) if options.cache else None
     model = load_sam(options.checkpoint, device=options.device)
-    asker = Asker(model, options.mode, Settings.preset(options.preset, model.config.model_id, **given), cache)
+    settings = Settings.preset(options.preset, model.config.model_id, **given)
+    asker = Asker(model, options.mode, settings, cache, options.tile_above)
     return Job(pictures, prompts, asker, Answers(options.out), options.format)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..datasets.record import Record
+from ..large.sources import picture_hw
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
@@ -23,7 +24,16 @@ class Picture:
 
     def content_hash(self) -> str:
         """SHA-256 of the file."""
-        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def megapixels(self) -> float:
+        """Millions of pixels, from the file's header; 0 for a file that is no picture, which `pixels` reports."""
+        try:
+            height, width = picture_hw(self.path)
+        except ValueError:
+            return 0.0
+        return height * width / 1e6
 
     def pixels(self) -> np.ndarray:
         """(H, W, 3) uint8 RGB, upright; `ValueError` names a file that is no picture."""

@@ -9,7 +9,7 @@ limit, and no mask is ever a bitmap of the whole picture.
 from .generator import TiledMaskGenerator
 from .picker import pick_view
 from .picture import LargeMask, LargePicture
-from .sources import ArraySource, Source, open_picture
+from .sources import ArraySource, Source, open_picture, picture_hw
 from .views import View
 
 __all__ = [
@@ -21,4 +21,5 @@ __all__ = [
     "View",
     "open_picture",
     "pick_view",
+    "picture_hw",
 ]

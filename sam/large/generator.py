@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -102,7 +103,7 @@ class TiledMaskGenerator:
     @classmethod
     def preset(cls, model: SAM, name: str, **changes: Any) -> TiledMaskGenerator:
         """A generator for `few`, `balanced` or `fine` (see `automatic.PRESETS`) with run lengths as text."""
-        return cls(model, Settings.preset(name, **{"output_mode": "coco_rle", **changes}))
+        return cls(model, Settings.preset(name, model.config.model_id, **{"output_mode": "coco_rle", **changes}))
 
     def generate(self, picture: Source | np.ndarray) -> list[Record]:
         """All masks, best first: records as `SamAutomaticMaskGenerator` has them, in pixels of the whole picture.
@@ -221,10 +222,11 @@ def _moved(
 
 
 def _cleaned(found: Found, level_hw: Size, least: int) -> Found:
-    """Holes filled and islands removed, in a window one pixel wider than the mask."""
+    """Holes filled and islands removed, in a window around the mask so wide that what surrounds it is no hole."""
     if least <= 1 or not len(found.runs):
         return found
-    x0, y0 = np.maximum(found.box[:2] - 1, 0).tolist()
-    x1, y1 = np.minimum(found.box[2:] + 2, level_hw[::-1]).tolist()
+    margin = 1 + math.isqrt(least)
+    x0, y0 = np.maximum(found.box[:2] - margin, 0).tolist()
+    x1, y1 = np.minimum(found.box[2:] + 1 + margin, level_hw[::-1]).tolist()
     part = clean(inside(found.runs, level_hw[0], (x0, y0, x1 - x0, y1 - y0)), (y1 - y0, x1 - x0), least)
     return found.cleaned(placed(part, y1 - y0, (x0, y0), level_hw[0]), level_hw[0])

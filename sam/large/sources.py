@@ -122,6 +122,17 @@ def open_picture(path: str | Path, limit_bytes: int = LIMIT_BYTES) -> Iterator[S
             yield RawFile(file, size)
 
 
+def picture_hw(path: str | Path) -> Size:
+    """Height and width of an upright picture, from the file's header; `ValueError` names a file that is none."""
+    vips = _vips()
+    if vips is None:
+        return Record(Path(path), "", str(path)).image_hw()
+    with _as_value_error(path):
+        image = vips.Image.new_from_file(str(path))
+    turned = "orientation" in image.get_fields() and image.get("orientation") >= 5
+    return (image.width, image.height) if turned else (image.height, image.width)
+
+
 def require_inside(window: Window, hw: Size) -> Window:
     """The window; `ValueError` unless it is not empty and lies in a picture of `hw`."""
     x, y, width, height = window

@@ -6,6 +6,7 @@
 /** @import { Decoder, State, Store } from './store.js' */
 /** @import { Refusal, Tier } from './tiers.js' */
 import { createChanges } from './changes.js';
+import { createEverythingActions } from './everything-actions.js';
 import { createObjectActions } from './object-actions.js';
 import { createPictureActions } from './picture-actions.js';
 import { problemOf, tierOf } from './problems.js';
@@ -71,6 +72,7 @@ export function createActions({ store, api, decoder, survey }) {
     ...pictures,
     ...createSketchActions(changes),
     ...createObjectActions(changes),
+    ...createEverythingActions(changes, api),
     ...createViewActions(changes),
 
     start: () => Promise.all([loadService(), loadGallery()]),

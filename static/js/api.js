@@ -1,6 +1,7 @@
 // @ts-check
 /** The server's addresses as functions; every failure is an ApiError with words for the user. */
 
+/** @import { Update } from './found.js' */
 /** @import { Question } from './prompts.js' */
 import { toBase64, toHalves } from './protocol.js';
 
@@ -28,6 +29,7 @@ import { toBase64, toHalves } from './protocol.js';
  * @property {string} embedding_url
  * @property {string} events_url
  * @property {string} decode_url
+ * @property {string} everything_url
  * @property {string} picture_url
  */
 
@@ -110,7 +112,45 @@ export function createApi(fetcher = globalThis.fetch.bind(globalThis)) {
       });
       return response.arrayBuffer();
     },
+
+    /**
+     * Search a picture for everything; resolves when all of it is searched. Whoever aborts stops the server's work.
+     * @param {string} url
+     * @param {{preset: string}} wanted
+     * @param {{signal: AbortSignal, onUpdate: (update: Update) => void}} options
+     */
+    async everything(url, wanted, { signal, onUpdate }) {
+      const headers = { 'Content-Type': 'application/json' };
+      const response = await request(url, { method: 'POST', headers, body: JSON.stringify(wanted), signal });
+      let outcome = '';
+      await readEvents(response, (name, data) => {
+        outcome = name;
+        if (name === 'update') onUpdate(data);
+        if (name === 'failed') throw new ApiError(data.status, data.title, data.detail);
+      });
+      if (outcome !== 'done') throw new ApiError(0, 'The search broke off', 'What was found so far stays. Try again.');
+    },
   };
+}
+
+/**
+ * Server-sent events of an answer to a request that `EventSource` cannot make.
+ * @param {Response} response
+ * @param {(name: string, data: any) => void} onEvent
+ */
+async function readEvents(response, onEvent) {
+  const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
+  let text = '';
+  for (;;) {
+    const { done, value } = (await reader?.read().catch(rethrowUnreachable)) ?? { done: true, value: '' };
+    if (done) return;
+    const blocks = (text + value).split('\n\n');
+    text = blocks.pop() ?? '';
+    for (const block of blocks) {
+      const [, name, data] = /^event: (.*)\ndata: (.*)$/.exec(block) ?? [];
+      if (name) onEvent(name, JSON.parse(data));
+    }
+  }
 }
 
 /** @param {GalleryItem} item */

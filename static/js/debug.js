@@ -10,7 +10,7 @@
 /** @import { Renderer } from './renderer.js' */
 /** @import { State, Store } from './store.js' */
 /** @import { Timings } from './timings.js' */
-import { committedPrompts, isKept, pictureSize, pictureView, quantile, strip, workOf } from './store.js';
+import { committedPrompts, foundHere, isKept, offeredHere, pictureSize, pictureView, quantile, strip, workOf } from './store.js';
 
 /**
  * @param {Store<State>} store
@@ -38,6 +38,7 @@ export function exposeDebug(store, { renderer, stage, timings }) {
  */
 function snapshot(state, renderer, stage) {
   const { picture, mask, latencies } = state;
+  const found = foundHere(state);
   const view = pictureView(state);
   const { left, top } = stage.getBoundingClientRect();
   return structuredClone({
@@ -68,5 +69,6 @@ function snapshot(state, renderer, stage) {
     level: state.level,
     scale: view && picture ? view.width / (pictureSize(picture)?.width ?? 1) : null,
     notice: state.notice,
+    found: found && { ...found, objects: offeredHere(state).map(({ bounds, ...rest }) => rest) },
   });
 }

@@ -46,6 +46,8 @@ export function createKeymap(store, actions, tools) {
       { keys: [']'], says: 'Larger brush', run: () => actions.setBrush(get().brush * BRUSH + 1) },
     ]),
     ...inGroup('Objects', [
+      { keys: ['A'], says: 'Find everything', run: actions.findEverything },
+      { keys: ['Shift+A'], says: 'Take all that was found', run: actions.takeAllFound },
       { keys: ['U'], says: 'Merge', run: () => actions.combine('unite') },
       { keys: ['D'], says: 'Subtract', run: () => actions.combine('subtract') },
       { keys: ['I'], says: 'Intersect', run: () => actions.combine('intersect') },

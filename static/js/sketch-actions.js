@@ -156,12 +156,13 @@ export function createSketchActions({ get, change, changeTimeline, work, step })
 
     undo: () => changeTimeline(undone),
     redo: () => changeTimeline(redone),
-    /** Step back from what is going on: the drawing, the sketch, the selection. */
+    /** Step back from what is going on: the drawing, the sketch, the selection, what was found. */
     clear() {
       const { sketch, selected, editing } = work();
       if (get().draft) change({ draft: null });
       else if (sketch.length > 0) step({ sketch: [], editing: null });
       else if (selected.length > 0 || editing !== null) step({ selected: [], editing: null });
+      else change({ found: null });
     },
 
     /** @param {Answer} answer to what is asked now; to where the pointer was a moment ago will do */

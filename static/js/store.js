@@ -3,11 +3,13 @@
 
 /** @import { GalleryItem, ImageRecord, ModelInfo } from './api.js' */
 /** @import { PictureForDecoder } from './decoder-backends.js' */
+/** @import { Found, FoundObject, Grain, Preset } from './found.js' */
 /** @import { Frame, Lens, Point, Size, View } from './geometry.js' */
 /** @import { Label, Prompts, Question } from './prompts.js' */
 /** @import { Refusal, Tier } from './tiers.js' */
 /** @import { Mask, Step, Timeline } from './work.js' */
 import { createFrame, fitView, lensView } from './geometry.js';
+import { foundUnder, offered } from './found.js';
 import { NO_PROMPTS, withClick } from './prompts.js';
 import { NO_WORK, promptsOf } from './work.js';
 
@@ -82,6 +84,9 @@ import { NO_WORK, promptsOf } from './work.js';
  * @property {readonly LabelName[]} labels in the order of their keys
  * @property {string} nextLabel the label of the object to come
  * @property {readonly number[]} latencies of the last hovers, in milliseconds
+ * @property {Found | null} found by everything mode, in one of the pictures
+ * @property {Preset} preset how much everything mode looks for
+ * @property {Grain} grain what a click on what was found takes
  * @property {string | null} notice a passing message
  * @property {readonly string[]} problems with files that came in, each named
  */
@@ -124,6 +129,9 @@ export const INITIAL_STATE = {
   labels: [],
   nextLabel: '',
   latencies: [],
+  found: null,
+  preset: 'balanced',
+  grain: 'whole',
   notice: null,
   problems: [],
 };
@@ -206,9 +214,33 @@ export function committedPrompts(state) {
   return promptsOf(workOf(state));
 }
 
+/** @param {State} state what was found in the picture in hand */
+export function foundHere({ found, picture }) {
+  return found && found.key === picture?.key ? found : null;
+}
+
+/** @param {State} state what was found and not yet taken, smallest first */
+export function offeredHere(state) {
+  const found = foundHere(state);
+  return found ? offered(found, workOf(state).things) : [];
+}
+
+/**
+ * The found object that a click would take: none while something is being made, because clicks then belong to that.
+ * @param {State} state
+ * @param {Point} at
+ * @returns {FoundObject | null}
+ */
+export function foundAt(state, at) {
+  const { picture, tool, draft, grain } = state;
+  const [found, size] = [foundHere(state), picture && pictureSize(picture)];
+  if (!found || !size || tool !== 'select' || draft || workOf(state).sketch.length > 0) return null;
+  return foundUnder(found, offeredHere(state), grain, size, at);
+}
+
 /**
  * What to ask the decoder: for the first step without an answer, for prompts being drawn, or for the pointer's
- * position; null when there is nothing to ask. Steps are answered in order, because one may correct the one before.
+ * position unless something found lies there; null when there is nothing to ask. Steps are answered in order, because one may correct the one before.
  * @param {State} state
  * @returns {Question | null}
  */
@@ -219,7 +251,7 @@ export function openQuestion(state) {
   const next = sketch.findIndex(({ answer }) => answer === null);
   if (next >= 0) return { prompts: sketch[next].prompts, feedback: feedbackFor(sketch, next), purpose: 'step' };
   if (draft) return 'prompts' in draft ? { prompts: draft.prompts, feedback: null, purpose: 'draft' } : null;
-  if (!hover || tool !== 'select') return null;
+  if (!hover || tool !== 'select' || foundAt(state, hover)) return null;
   if (sketch.length === 0) return { prompts: withClick(NO_PROMPTS, hover, 1), feedback: null, purpose: 'hover' };
   return previewQuestion(state, hover);
 }
@@ -269,7 +301,7 @@ export function shownMask(state) {
   if (draft) return 'painted' in draft ? draft.painted : mask;
   const last = workOf(state).sketch.at(-1);
   if (last) return last.answer ?? mask;
-  return state.tool === 'select' && hover && mask?.question.purpose === 'hover' ? mask : null;
+  return state.tool === 'select' && hover && mask?.question.purpose === 'hover' && !foundAt(state, hover) ? mask : null;
 }
 
 /** @param {State} state the preview, as long as it is what is being asked */

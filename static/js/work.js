@@ -42,6 +42,7 @@ import { NO_PROMPTS } from './prompts.js';
  * @property {Field} shape
  * @property {number | null} iou as predicted, if the model made it
  * @property {readonly Step[]} steps that made it, to be taken up again; none for what was combined
+ * @property {string} [origin] where everything mode found it (see found.js)
  * @property {{of: Field, mask: Runs}} [exact] the mask that came in from a file, as long as `shape` is `of`, its field
  */
 

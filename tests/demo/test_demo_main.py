@@ -1,22 +1,25 @@
 """`python -m demo` as a person runs it: on a real port, with a real model file."""
 
+import hashlib
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 import pytest
-from demo_world import LIMITS, png, serving
+from demo_world import LIMITS, events_in, png, serving
 
 from demo.__main__ import address_of, listen, main
 from demo.app import create_app
 from demo.service import DemoService, load_service
 from demo.settings import Settings
+from sam.encoders import EXACT
+from sam.published import PUBLISHED, Published, RemoteFile
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,13 +53,11 @@ def test_pictures_in_the_line_are_answered_after_sigterm(checkpoint):
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         address = next(found[1] for line in process.stdout if (found := re.search(r"(http://\S+)/", line)))
-        with httpx.Client(base_url=address, timeout=120) as client, ThreadPoolExecutor() as pool:
+        with httpx.Client(base_url=address, timeout=120) as client, ExitStack() as open_streams:
             replies = [client.post("/api/images", content=png(640, 480, seed=seed)).json() for seed in range(6)]
-            answers = [pool.submit(httpx.get, address + reply["embedding_url"], timeout=120) for reply in replies]
-            while client.get("/healthz").json()["queue"] == len(replies):  # until the first is done, all have asked
-                pass
+            streams = [open_streams.enter_context(client.stream("GET", reply["events_url"])) for reply in replies]
             process.send_signal(signal.SIGTERM)
-            assert [answer.result().status_code for answer in answers] == [200] * len(replies)
+            assert [events_in(stream.read().decode())[-1][0] for stream in streams] == ["done"] * len(replies)
         rest, _ = process.communicate(timeout=60)
     finally:
         process.kill()
@@ -110,3 +111,30 @@ def test_a_client_that_sends_too_much_still_hears_why(model):
             assert answer.status_code == 413
             assert answer.json()["limit"] == LIMITS.max_bytes
         assert client.get("/healthz").status_code == 200
+
+
+def test_a_published_checkpoint_is_served_by_its_name_after_consent(checkpoint, tmp_path, monkeypatch, capsys):
+    """The name says how MedSAM's pictures are prepared; without consent nothing is loaded."""
+    monkeypatch.setenv("SAM_HOME", str(tmp_path))
+    content = checkpoint.read_bytes()
+    address = "http://127.0.0.1:9/weights.safetensors"
+    file = RemoteFile("weights.safetensors", address, len(content), hashlib.sha256(content).hexdigest())
+    monkeypatch.setitem(PUBLISHED, "fake", Published("fake", "A fake", file, "CC0", "Nobody", preprocessing="medsam"))
+    assert main(["--port", "0", "--checkpoint", "fake"]) == 2
+    assert "fake is not on this machine; agree with --download" in capsys.readouterr().err
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "weights.safetensors").write_bytes(content)
+    service = load_service(Settings(checkpoint="fake", cache_mb=16))
+    try:
+        assert service.model.config.preprocessing == "medsam"
+        assert service.encoder.way in EXACT and service.encoder.seconds["torch"] > 0
+        assert f"Encoding medsam with {service.encoder.way} (" in capsys.readouterr().out
+    finally:
+        service.close()
+
+
+def test_preprocessing_is_chosen_by_flag_for_a_file(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setenv("SAM_HOME", str(tmp_path))
+    service = load_service(Settings(checkpoint=str(checkpoint), preprocessing="medsam", encoder="torch", cache_mb=16))
+    service.close()
+    assert service.model_info.id == "medsam"

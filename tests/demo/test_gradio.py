@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import shutil
 from pathlib import Path
 
 import httpx
@@ -27,7 +26,6 @@ from demo.gradio_app.mounting import temporary_folder
 
 PATIENT = {"timeout": 120}
 ROOT = Path(__file__).parents[2]
-EXAMPLES = re.findall(r"<!-- client -->\n```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
 
 
 @pytest.fixture(scope="module")
@@ -131,18 +129,6 @@ def test_a_picture_that_is_none_is_refused_in_a_sentence(visit, tmp_path):
     (tmp_path / "a.png").write_bytes(b"<svg/>")
     with pytest.raises(AppError, match="none of JPEG"):
         visit().predict(handle_file(str(tmp_path / "a.png")), api_name="/open")
-
-
-@pytest.mark.parametrize("example", EXAMPLES)
-def test_the_readme_s_client_does_what_it_says(example, address, monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(ROOT / "static" / "gallery", tmp_path / "static" / "gallery")
-    exec(compile(example.replace("http://127.0.0.1:8000/gradio/", address), "README.md", "exec"), {})
-    assert "objects" in capsys.readouterr().out
-
-
-def test_the_readme_has_a_client():
-    assert len(EXAMPLES) == 1
 
 
 def call(address: str, endpoint: str, data: list, cookies: dict | None = None) -> str:

@@ -40,7 +40,11 @@ def file_server(content: bytes, *answers: Answer) -> Iterator[FileServer]:
         def log_message(self, *words: object) -> None:
             """Nobody reads it."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Quiet(ThreadingHTTPServer):
+        def handle_error(self, request: object, client_address: object) -> None:
+            """A client that hangs up is what some tests do."""
+
+    server = Quiet(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     state.address = f"http://127.0.0.1:{server.server_port}/weights.pth"

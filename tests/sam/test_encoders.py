@@ -30,18 +30,26 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def timed(monkeypatch):
-    """Sets how many seconds every way takes, and counts how often that is asked."""
+    """Sets how many seconds every way takes, and notes which ways are timed."""
     asked = []
 
     def set_seconds(**seconds):
-        def measure(model, ways, runs=2):
-            asked.append(tuple(ways))
-            return {way: seconds[way] for way in ways if way in seconds}
+        def timed(encoder, image):
+            asked.append(encoder.way if hasattr(encoder, "way") else TORCH)
+            return image, seconds[asked[-1]]
 
-        monkeypatch.setattr(encoders, "measure", measure)
+        monkeypatch.setattr(encoders, "_timed", timed)
+        monkeypatch.setattr(encoders, "has_matrix_unit", lambda: BF16 in seconds)
         return asked
 
+    for name, way in {"_onnx_runtime": ONNX_RUNTIME, "_bf16": BF16}.items():
+        monkeypatch.setattr(encoders, name, lambda model, way=way: FakeEncoder(way))
     return set_seconds
+
+
+class FakeEncoder:
+    def __init__(self, way):
+        self.way = way
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -64,14 +72,16 @@ def test_onnx_runtime_takes_a_batch(small_model):
 
 def test_measuring_knows_every_way_that_works(small_model, monkeypatch):
     """And leaves out one that computes something else, and one that cannot be had."""
-    assert encoders.measure(small_model, WAYS).keys() == set(WAYS)
+    others = (ONNX_RUNTIME, BF16)
+    assert encoders.measure(small_model, others).keys() == set(WAYS)
+    assert encoders.measure(small_model, others, worth_s=1e9).keys() == {TORCH}
     monkeypatch.setattr(encoders, "_bf16", lambda model: lambda image: model.image_encoder(image) * 1.5)
 
     def missing(model):
         raise WayError("not here")
 
     monkeypatch.setattr(encoders, "_onnx_runtime", missing)
-    assert encoders.measure(small_model, WAYS).keys() == {TORCH}
+    assert encoders.measure(small_model, others).keys() == {TORCH}
 
 
 def test_a_graph_cannot_hold_the_largest_encoder(small_model, monkeypatch):
@@ -88,7 +98,7 @@ def test_the_fastest_exact_way_is_taken(small_model, timed):
 
 
 def test_bf16_is_taken_when_it_is_asked_for_only(small_model, timed):
-    timed(torch=2.0, bf16=0.1)
+    timed(torch=2.0, onnxruntime=3.0, bf16=0.1)
     assert choose(small_model).way == TORCH
     assert choose(small_model, BF16).way == BF16
 
@@ -96,14 +106,16 @@ def test_bf16_is_taken_when_it_is_asked_for_only(small_model, timed):
 def test_a_fast_encoder_is_not_compared_with_others(small_model, timed):
     asked = timed(torch=0.1, onnxruntime=0.01)
     assert choose(small_model).way == TORCH
-    assert asked == [(TORCH,)]
+    assert asked == [TORCH]
 
 
-def test_bf16_is_measured_where_the_processor_multiplies_matrices_of_it(small_model, timed, monkeypatch):
-    asked = timed(torch=2.0)
-    monkeypatch.setattr(encoders, "has_matrix_unit", lambda: False)
+def test_bf16_is_measured_where_the_processor_multiplies_matrices_of_it(small_model, small_config, random_model, timed):
+    asked = timed(torch=2.0, onnxruntime=3.0)
     choose(small_model)
-    assert asked == [(TORCH,), (TORCH, ONNX_RUNTIME)]
+    assert asked == [TORCH, ONNX_RUNTIME]
+    asked = timed(torch=2.0, onnxruntime=3.0, bf16=1.0)
+    choose(random_model(small_config, seed=5))
+    assert asked[2:] == [TORCH, ONNX_RUNTIME, BF16]
 
 
 def test_a_model_is_measured_once(small_model, timed, home):
@@ -111,7 +123,7 @@ def test_a_model_is_measured_once(small_model, timed, home):
     choose(small_model, tell=told.append)
     again = choose(small_model, tell=told.append)
     assert again.way == TORCH and again.seconds == {TORCH: 2.0, ONNX_RUNTIME: 3.0}
-    assert len(asked) == 2 and len(told) == 1
+    assert asked == [TORCH, ONNX_RUNTIME] and len(told) == 1
     assert choose(small_model, TORCH).expected_s == 2.0
     assert list(json.loads((home / "encoders.json").read_text()).values()) == [again.seconds]
 

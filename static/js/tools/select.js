@@ -4,7 +4,7 @@
 /** @import { Point } from '../geometry.js' */
 /** @import { Stroke, Tool, ToolContext } from './tool.js' */
 import { boxBetween, isInside, positionIn } from '../geometry.js';
-import { committedPrompts, workOf } from '../store.js';
+import { committedPrompts, foundAt, workOf } from '../store.js';
 import { movedBox, objectAt, partAt } from './marks.js';
 
 const REACH = 12;
@@ -52,9 +52,11 @@ function use({ actions, state, size, pixels }) {
     tap({ from, opposite, again }) {
       const kept = again && !opposite && startedByLastTap() ? objectAt(state(), from) : null;
       if (kept !== null) return actions.editInstead(kept);
+      const found = foundAt(state(), from);
+      if (found && !opposite) return actions.takeFound(found);
       const part = partUnder(from);
       if (part?.kind === 'point' && !opposite) actions.removeClick(part.index);
-      else if (isInside(size(), from)) actions.click(positionIn(size(), from), opposite);
+      else if (isInside(size(), from)) actions.click(positionIn(size(), from), opposite && !found);
     },
     /** @param {Stroke} stroke */
     start(stroke) {

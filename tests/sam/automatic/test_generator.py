@@ -221,7 +221,7 @@ def test_grids_get_coarser_with_the_layers():
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_are_settings_and_may_be_changed(tiny, name):
     generator = SamAutomaticMaskGenerator.preset(tiny, name, stability_score_thresh=0.5)
-    assert generator.settings == Settings.preset(name, stability_score_thresh=0.5)
+    assert generator.settings == Settings.preset(name, tiny.config.model_id, stability_score_thresh=0.5)
 
 
 def test_an_unknown_preset_is_named():

@@ -7,10 +7,12 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from sam import SamAutomaticMaskGenerator, load_sam
 from sam.bench.__main__ import main
-from sam.bench.everything import matched
+from sam.bench.everything import Task, matched
+from sam.bench.gpu import compete_on_gpu
 from sam.bench.original import original_generator
 from sam.masks import rle_encode
 
@@ -76,8 +78,8 @@ def test_memory_is_what_the_work_takes():
 def test_quick_run_prints_a_table_and_keeps_the_numbers(original, tmp_path, capsys):
     original(load_sam("tiny"))
     output = tmp_path / "numbers.json"
-    command = ["--quick", "--points", "2", "--no-memory", "--precision", "fp32", "--output", str(output)]
-    assert main(command) == 0
+    command = ["--only", "everything", "--quick", "--points", "2", "--no-memory", "--precision", "fp32"]
+    assert main([*command, "--output", str(output)]) == 0
     assert "| fp32 |" in capsys.readouterr().out
     (first, second) = json.loads(output.read_text())["tiny"]
     assert (first["name"], second["name"]) == ("original", "fp32") and second["match"] == 1
@@ -86,3 +88,36 @@ def test_quick_run_prints_a_table_and_keeps_the_numbers(original, tmp_path, caps
 def test_a_model_that_is_not_there_is_one_sentence(capsys):
     assert main(["--quick", "--no-memory", "--model", "nowhere.pth"]) == 2
     assert "nowhere.pth" in capsys.readouterr().err
+
+
+def test_every_way_to_encode_is_compared_with_the_original(small_model, tmp_path, capsys):
+    pytest.importorskip("segment_anything")
+    small_model.save(tmp_path / "small.safetensors")
+    output = tmp_path / "found.json"
+    path = str(tmp_path / "small.safetensors")
+    assert main(["--only", "encoder", "--model", path, "--rounds", "2", "--output", str(output)]) == 0
+    found = {result["name"]: result for result in json.loads(output.read_text())[path]}
+    assert [*found] == ["original", "torch", "onnxruntime", "bf16"]
+    assert found["original"]["deviation"] == 0
+    assert found["torch"]["deviation"] < 1e-4 and found["onnxruntime"]["deviation"] < 1e-4 < found["bf16"]["deviation"]
+    assert "(1.00x)" in capsys.readouterr().out
+
+
+def test_an_encoder_that_the_original_has_not_is_compared_with_itself(tmp_path, capsys):
+    assert main(["--only", "encoder", "--quick"]) == 0
+    table = capsys.readouterr().out
+    assert "original" not in table and "| torch |" in table and "| onnxruntime |" in table
+
+
+def test_without_a_gpu_its_section_says_that_it_is_skipped(monkeypatch, capsys):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert main(["--only", "gpu"]) == 0
+    assert "skipped, PyTorch finds no CUDA device" in capsys.readouterr().out
+
+
+def test_the_gpus_contest_compares_precisions_on_any_device(shapes_picture, tmp_path):
+    path = tmp_path / "shapes.png"
+    Image.fromarray(shapes_picture).save(path)
+    results = compete_on_gpu(Task("tiny", path, 3), 1, "cpu", ("fp32", "bf16"))
+    assert [result.name for result in results] == ["fp32", "bf16"] and results[0].match == 1
+    assert results[1].masks and results[1].match > 0.5

@@ -17,7 +17,7 @@ from sam.__main__ import main
 from sam.folders import answering
 from sam.folders.answers import FOLDER, Answers
 from sam.folders.cache import EmbeddingCache
-from sam.folders.pictures import find_pictures
+from sam.folders.pictures import Picture, find_pictures
 from sam.folders.prompts import Prompt, read_prompts
 from sam.predictor import ImageEmbedding
 
@@ -126,6 +126,24 @@ def test_a_coco_files_boxes_are_prompts(folder, tmp_path):
     path = tmp_path / "boxes.json"
     path.write_text(json.dumps(document))
     assert read_prompts(path, "boxes") == {"b.png": [Prompt((15, 10, 50, 40), category="card")]}
+
+
+def test_large_pictures_are_tiled_and_have_the_same_results(folder, boxes, tmp_path, monkeypatch):
+    boxed = (folder, "--mode", "boxes", "--prompts", boxes, "--format", "rle")
+    assert segment(*boxed, "--out", tmp_path / "plain") == 0
+    assert segment(folder, *EVERYTHING, "--format", "rle", "--out", tmp_path / "plain-all") == 0
+    monkeypatch.setattr(Picture, "pixels", None)
+    assert segment(*boxed, "--tile-above", "0.001", "--out", tmp_path / "tiled") == 0
+    assert (
+        segment(folder, *EVERYTHING, "--format", "rle", "--tile-above", "0.001", "--out", tmp_path / "tiled-all") == 0
+    )
+    for one, other in (("plain", "tiled"), ("plain-all", "tiled-all")):
+        found, expected = (json.loads((tmp_path / name / "b.png.json").read_text()) for name in (other, one))
+        assert found["image"] == expected["image"] and expected["annotations"]
+        for mask, wanted in zip(found["annotations"], expected["annotations"], strict=True):
+            pixels, others = coco.decode(mask["segmentation"]), coco.decode(wanted["segmentation"])
+            assert (pixels & others).sum() / (pixels | others).sum() > 0.99
+            assert mask["area"] == pixels.sum() and mask["bbox"] == coco.toBbox(mask["segmentation"]).tolist()
 
 
 # --- going on --------------------------------------------------------------------------------------------------------

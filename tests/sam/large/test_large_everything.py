@@ -8,15 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as coco
 
 from sam.automatic import Settings
 from sam.automatic.candidates import Candidate
 from sam.automatic.grids import Crop
+from sam.automatic.regions import clean
 from sam.automatic.runs import bounding_box, from_rle, to_mask
 from sam.large import TiledMaskGenerator
-from sam.large.generator import Thing, distinct
+from sam.large.generator import Thing, _cleaned, distinct
 from sam.large.seams import Found, join
 from sam.large.tiles import Level, levels, starts
 from sam.masks import mask_iou, rle_decode, rle_encode
@@ -112,6 +115,15 @@ def test_of_duplicates_the_more_finely_seen_stays():
     assert distinct([one, other], 0.7) == [other]
 
 
+@given(st.integers(0, 2**32 - 1), st.integers(2, 90))
+def test_cleaning_in_a_window_is_cleaning_in_the_picture(seed, least):
+    coarse = np.random.default_rng(seed).random((10, 14)) < 0.5
+    coarse[:, 9:] = False
+    mask = np.kron(coarse, np.ones((10, 10), bool)) & disc(40, 50, 45)
+    found = Found.whole(candidate(mask, 0, level=Level.of(HW, 1, 140, 20)))
+    np.testing.assert_array_equal(_cleaned(found, HW, least).runs, clean(found.runs, HW, least))
+
+
 # --- the whole -------------------------------------------------------------------------------------------------------
 
 
@@ -188,12 +200,13 @@ def test_on_a_real_picture_no_object_is_lost_at_the_seams(tiny):
     path = Path(os.environ.get("SAM_DATA", ""), "val", "coco_val_subset")
     if not path.is_dir():
         pytest.skip("SAM_DATA names no folder of pictures")
-    pixels = np.array(Image.open(sorted(path.glob("*.jpg"))[3]).convert("RGB"))
-    settings = {"points_per_side": 8, "pred_iou_thresh": 0.6, "stability_score_thresh": 0.8}
-    plain = SamAutomaticMaskGenerator(tiny, **settings).generate(pixels)
-    tiled = TiledMaskGenerator(tiny, Settings(**settings), tile=320).generate(pixels)
+    pixels = np.array(Image.open(sorted(path.glob("*.jpg"))[0]).convert("RGB"))
+    settings = Settings.preset("balanced", "tiny", points_per_side=8)
+    plain = SamAutomaticMaskGenerator(tiny, **vars(settings)).generate(pixels)
+    tiled = TiledMaskGenerator(tiny, settings, tile=320).generate(pixels)
     found = [max(mask_iou(one["segmentation"], other["segmentation"]) for other in tiled) for one in plain]
-    assert len(plain) > 2 and np.mean(np.array(found) > 0.6) > 0.7
+    assert len(plain) > 4 and np.mean(np.array(found) > 0.6) > 0.8
+    assert any(len(record["point_coords"]) > 1 for record in tiled), "nothing was joined"
 
 
 MEASURED = """

@@ -1,6 +1,7 @@
 """Prompts on large pictures: the view follows the zoom, borders of views are seen through, small things get finer."""
 
 import os
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from PIL import Image
 
 from sam.large import LargePicture, View, pick_view
 from sam.large.picker import AROUND_BOX, LEAST_SIDE, side_for_points, sides, views_outward
-from sam.masks import mask_iou, rle_decode
+from sam.masks import mask_iou, rle_decode, rle_window
 from sam.predictor import encode, predict
 
 HW = (30_000, 50_000)
@@ -118,6 +119,32 @@ def test_the_cache_keeps_to_its_bytes_and_forgets_what_was_unused_longest(tiny, 
     picture.cache_bytes = 0
     picture.embedding(views[1])
     assert picture.kept_views == ()
+
+
+class Gigapixels:
+    """A picture of 32768 x 32768 that is drawn where it is read: a disc of 300 pixels on a plain ground."""
+
+    hw = (32_768, 32_768)
+    centre_xy = (20_000, 30_000)
+
+    def read(self, window):
+        x, y, width, height = window
+        rows, columns = np.ogrid[y : y + height, x : x + width]
+        disc = (columns - self.centre_xy[0]) ** 2 + (rows - self.centre_xy[1]) ** 2 < 300**2
+        return np.where(disc[..., None], np.uint8([180, 40, 50]), np.uint8([200, 205, 190]))
+
+
+def test_a_gigapixel_takes_no_bitmap(tiny):
+    picture, (x, y) = LargePicture(tiny, Gigapixels()), Gigapixels.centre_xy
+    tracemalloc.start()
+    found = picture.predict([[x, y]], [1], shown=(x - 500, y - 500, 1000, 1000))
+    rle = found.picture_rle()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 64 * 2**20, f"{peak / 2**20:.0f} MiB of arrays for a picture of 3072"
+    assert abs(found.area / (np.pi * 300**2) - 1) < 0.1
+    assert sum(rle["counts"]) == 2**30 and sum(rle["counts"][1::2]) == found.area
+    np.testing.assert_allclose(rle_window(rle), (x - 300, y - 300, 600, 600), atol=20)
 
 
 def test_a_prompt_is_needed(tiny, circles):

@@ -142,9 +142,7 @@ def test_low_rank_updates_learn_and_are_folded_into_published_names(pictures, sm
         ("vit_t", {"embed_dims": (16, 16, 32, 32), "depths": (1, 1, 1, 1), "num_heads": (1, 1, 2, 2)}),
     ],
 )
-def test_published_architectures_are_tuned_by_the_same_command(
-    pictures, small_recipe, tmp_path, variant, sizes
-):
+def test_published_architectures_are_tuned_by_the_same_command(pictures, small_recipe, tmp_path, variant, sizes):
     torch.manual_seed(0)
     model = SAM.from_variant(variant, img_size=128, out_chans=64, **sizes)
     part = next(name for name in layer_depths(model))

@@ -1,0 +1,149 @@
+"""Everything mode, as a person sees it: objects appear, some are taken, the search is stopped, hovering goes on."""
+
+import json
+
+import httpx
+import pytest
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def page(sam_page, photographs):
+    sam_page.open()
+    sam_page.open_gallery(photographs["coffee"])
+    return sam_page
+
+
+def begin(page, preset: str = "Few") -> None:
+    page.page.get_by_role("button", name=preset, exact=True).click()
+    page.page.get_by_role("button", name="Find everything").click()
+
+
+def found(state: dict) -> list[dict]:
+    return state["found"]["objects"] if state["found"] else []
+
+
+def finished(state: dict) -> bool:
+    return state["found"] is not None and state["found"]["status"] == "done"
+
+
+def centre(page) -> tuple[float, float]:
+    """A point on the screen that lies on a found object: somewhere on the boxes' middle lines."""
+    for each in found(page.state()):
+        left, top, right, bottom = each["box"]
+        for share in (0.5, 0.3, 0.7, 0.1, 0.9):
+            yield left + (right - left) * share, (top + bottom) / 2
+
+
+def take_one(page) -> dict:
+    before = len(page.state()["things"])
+    for x, y in centre(page):
+        page.page.mouse.click(*page.screen(x, y))
+        state = page.state()
+        if len(state["things"]) > before:
+            return state
+        page.press("Escape")  # a click beside every object has asked the model
+    raise AssertionError("no found object could be clicked")
+
+
+def test_objects_appear_while_the_search_goes_on_and_are_counted(page):
+    begin(page)
+    state = page.wait_for("the first object", found)
+    assert state["found"]["status"] == "running" and 0 < state["found"]["done"] < state["found"]["total"]
+    assert page.page.locator("#found").is_visible()
+    assert page.page.locator("#everything [role=progressbar]").is_visible()
+    state = page.wait_for("the end", finished)
+    assert f"{len(found(state))} object" in page.page.locator("#everything [role=status]").text_content()
+    assert not page.page.locator("#everything [role=progressbar]").is_visible()
+
+
+def test_one_object_is_taken_by_a_click_and_comes_back_with_undo(page):
+    begin(page)
+    before = found(page.wait_for("the end", finished))
+    state = take_one(page)
+    (thing,) = state["things"]
+    assert thing["inside"] > 0 and thing["origin"].startswith(state["found"]["search"])
+    assert len(found(state)) == len(before) - 1
+    page.press("Control+z")
+    state = page.wait_for("nothing taken", lambda state: not state["things"])
+    assert len(found(state)) == len(before)
+
+
+def test_all_wholes_are_taken_in_one_step_and_then_the_parts(page):
+    begin(page)
+    state = page.wait_for("the end", finished)
+    ids, parents = {each["id"] for each in found(state)}, state["found"]["parents"]
+    wholes = {number for number in ids if str(number) not in parents}
+    page.page.get_by_role("button", name="Take all").click()
+    state = page.wait_for("the wholes", lambda state: state["things"])
+    assert {int(thing["origin"].split("/")[1]) for thing in state["things"]} == wholes
+    page.press("Control+z")
+    page.wait_for("nothing taken", lambda state: not state["things"])
+    page.page.get_by_role("button", name="Parts").click()
+    page.page.get_by_role("button", name="Take all").click()
+    state = page.wait_for("everything", lambda state: len(state["things"]) == len(ids))
+    areas = [thing["inside"] for thing in state["things"]]
+    assert areas == sorted(areas), "parts lie on their wholes"
+
+
+def test_a_search_is_stopped_by_its_button_and_the_server_stops_too(page, server):
+    begin(page, "Balanced")
+    page.wait_for("progress", lambda state: state["found"] and state["found"]["done"] > 0)
+    page.page.get_by_role("button", name="Stop").click()
+    state = page.wait_for("the stop", lambda state: state["found"]["status"] == "stopped")
+    assert state["found"]["done"] < state["found"]["total"]
+    page.wait_for("the server", lambda _: httpx.get(f"{server.address.rstrip('/')}/healthz").json()["searches"] == 0)
+
+
+def test_leaving_the_picture_stops_its_search(page, server):
+    begin(page, "Balanced")
+    page.wait_for("progress", lambda state: state["found"] and state["found"]["done"] > 0)
+    page.page.locator("#close-picture").click()
+    page.wait_for("the server", lambda _: httpx.get(f"{server.address.rstrip('/')}/healthz").json()["searches"] == 0)
+
+
+def test_hovering_goes_on_while_everything_is_searched(page):
+    begin(page, "Balanced")
+    page.wait_for("progress", lambda state: state["found"] and state["found"]["done"] > 0)
+    for x in range(20, 600, 60):
+        page.page.mouse.move(*page.screen(x, 380))
+        state = page.wait_for("a mask or an object", lambda state: state["mask"] or found(state))
+        if state["mask"]:
+            break
+    assert state["found"]["status"] == "running"
+    assert state["mask"], "every place was covered by an object already"
+
+
+def test_escape_forgets_what_was_found(page):
+    begin(page)
+    page.wait_for("an object", found)
+    page.leave_picture()
+    page.press("Escape")
+    page.wait_for("nothing", lambda state: state["found"] is None)
+    assert not page.page.locator("#found").is_visible()
+
+
+def test_a_server_that_refuses_is_quoted_and_may_be_asked_again(page, guard):
+    guard.expect("503")
+    problem = {"type": "/problems/busy", "title": "Too much work is waiting", "status": 503, "detail": "16 searches"}
+    address = "**/everything"
+    page.page.route(address, lambda route: route.fulfill(
+        status=503, content_type="application/problem+json", body=json.dumps(problem)))  # fmt: skip
+    begin(page)
+    state = page.wait_for("the refusal", lambda state: state["found"] and state["found"]["status"] == "failed")
+    assert state["found"]["problem"]["detail"] == "16 searches"
+    assert "16 searches" in page.page.locator("#everything [role=status]").text_content()
+    page.page.unroute(address)
+    page.page.get_by_role("button", name="Find everything").click()
+    page.wait_for("an object", found)
+
+
+def test_a_search_that_breaks_off_keeps_what_was_found(page):
+    events = 'event: started\ndata: {"search_url":"/x","total":4}\n\nevent: update\ndata: ' + json.dumps(
+        {"added": [], "retracted": [], "parents": {}, "done": 1, "total": 4, "eta_s": 2}) + "\n\n"  # fmt: skip
+    page.page.route("**/everything", lambda route: route.fulfill(content_type="text/event-stream", body=events))
+    begin(page)
+    state = page.wait_for("the break", lambda state: state["found"] and state["found"]["status"] == "failed")
+    assert (state["found"]["done"], state["found"]["total"]) == (1, 4)
+    assert "broke off" in page.page.locator("#everything [role=status]").text_content()
