@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from .folders.command import add_segment
+from .formats.convert import add_convert
 from .obtaining import add_download, add_models
 
 
@@ -14,6 +15,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m sam", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_segment(commands)
+    add_convert(commands)
     add_models(commands)
     add_download(commands)
     options = parser.parse_args(arguments)

@@ -86,10 +86,14 @@ def rle_area(rle: RLE) -> int:
 
 def rle_window(rle: RLE) -> Window:
     """The smallest window around a mask, read off its runs; zeros for an empty mask."""
-    height = rle["size"][0]
-    starts, ends = _runs_of_mask(rle)
-    if not starts.size:
+    return runs_window(rle_runs(rle), rle["size"][0])
+
+
+def runs_window(runs: np.ndarray, height: int) -> Window:
+    """As `rle_window`, of (N, 2) first and end pixels of runs in a picture whose columns have `height` pixels."""
+    if not len(runs):
         return (0, 0, 0, 0)
+    starts, ends = runs.T
     left, right = int(starts[0] // height), int((ends[-1] - 1) // height) + 1
     if (starts // height != (ends - 1) // height).any():  # a run that goes on in the next column touches both borders
         return (left, 0, right - left, height)
@@ -101,7 +105,7 @@ def rle_crop(rle: RLE) -> tuple[np.ndarray, Window]:
     """The mask inside its window (boolean, the window's height and width), and the window."""
     height = rle["size"][0]
     x, y, width, tall = rle_window(rle)
-    starts, ends = (bounds - x * height for bounds in _runs_of_mask(rle))
+    starts, ends = rle_runs(rle).T - x * height
     steps = np.zeros(width * height + 1, dtype=np.int8)
     steps[starts] += 1
     steps[ends] -= 1
@@ -123,11 +127,11 @@ def crop_to_rle(crop: np.ndarray, x: int, y: int, size: tuple[int, int]) -> RLE:
     return {"size": [height, width], "counts": counts[:-1] if len(counts) > 1 and counts[-1] == 0 else counts}
 
 
-def _runs_of_mask(rle: RLE) -> tuple[np.ndarray, np.ndarray]:
-    """First pixel of every run of mask, and the one after its last; empty runs are left out."""
+def rle_runs(rle: RLE) -> np.ndarray:
+    """First pixel of every run of mask, and the one after its last: (N, 2) int64, without empty runs."""
     bounds = np.cumsum(np.asarray(rle["counts"], dtype=np.int64))
-    starts, ends = bounds[:-1:2], bounds[1::2]
-    return starts[starts < ends], ends[starts < ends]
+    runs = bounds[: len(bounds) // 2 * 2].reshape(-1, 2)
+    return runs[runs[:, 0] < runs[:, 1]]
 
 
 def mask_to_box(mask: np.ndarray) -> np.ndarray:

@@ -71,6 +71,20 @@ class RealPage:
     def evaluate(self, script: str) -> Any:
         return self._page.evaluate(script)
 
+    def give(self, files: list[tuple[str, bytes]]) -> None:
+        """Open files by name and content, as if they were chosen."""
+        payload = [{"name": name, "mimeType": "", "buffer": data} for name, data in files]
+        self._page.locator("#file").set_input_files(payload)
+
+    def download(self, selector: str) -> int:
+        """Press a button and wait for its file; bytes of it."""
+        with self._page.expect_download() as download:
+            self._page.locator(selector).click()
+        return download.value.path().stat().st_size
+
+    def wait_until(self, condition: str) -> None:
+        self._wait_until(condition)
+
     def state(self) -> dict:
         return self._page.evaluate("samDebug.state()")
 

@@ -21,6 +21,8 @@ class Scale:
     pictures: int = 6
     visits: int = 3
     hover_seconds: float = 10.0
+    large_picture: tuple[Size, int] = ((7300, 5480), 200)
+    """Width and height, and how many objects."""
 
 
 FULL = Scale()
@@ -35,4 +37,5 @@ QUICK = Scale(
     pictures=1,
     visits=1,
     hover_seconds=1,
+    large_picture=((800, 600), 4),
 )

@@ -109,5 +109,3 @@ def _may_overlap(one: Record, other: Record, iou: float) -> bool:
 def _require_order(what: str, low: float, high: float) -> None:
     if not low <= high:
         raise ValueError(f"{what} from {low} to {high} is empty; the first must not be larger")
-
-

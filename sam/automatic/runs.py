@@ -9,10 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..config import Size
-from ..masks import RLE
-
-BITS, MORE, SIGN, OFFSET = 5, 0x20, 0x10, 48
-"""COCO's text: five bits a character, a flag for more of them, the sign of the last, and the first character."""
+from ..masks import RLE, compress_counts, decompress_counts, rle_decode, rle_runs, runs_window
 
 
 def runs_of_block(block_wh: np.ndarray, corner_xy: tuple[int, int], height: int) -> np.ndarray:
@@ -61,13 +58,8 @@ def area(runs: np.ndarray) -> int:
 
 def bounding_box(runs: np.ndarray, height: int) -> np.ndarray:
     """XYXY of the outermost pixels, int64; zeros for no runs."""
-    if not len(runs):
-        return np.zeros(4, dtype=np.int64)
-    first, last = runs[:, 0], runs[:, 1] - 1
-    left, right = first[0] // height, last[-1] // height
-    spans_columns = (first // height != last // height).any()  # then it holds a column's last row and a first one
-    top, bottom = (0, height - 1) if spans_columns else ((first % height).min(), (last % height).max())
-    return np.array([left, top, right, bottom], dtype=np.int64)
+    x, y, width, tall = runs_window(runs, height)
+    return np.array([x, y, x + max(width - 1, 0), y + max(tall - 1, 0)], dtype=np.int64)
 
 
 def to_rle(runs: np.ndarray, hw: Size) -> RLE:
@@ -81,49 +73,19 @@ def to_rle(runs: np.ndarray, hw: Size) -> RLE:
 
 def from_rle(rle: RLE) -> np.ndarray:
     """Runs of COCO's uncompressed run lengths."""
-    bounds = np.cumsum(np.asarray(rle["counts"], dtype=np.int64))
-    runs = bounds[: len(bounds) // 2 * 2].reshape(-1, 2)
-    return join_touching(runs[runs[:, 0] < runs[:, 1]])
+    return join_touching(rle_runs(rle))
 
 
 def to_mask(runs: np.ndarray, hw: Size) -> np.ndarray:
     """Boolean (H, W) mask, in row-major order."""
-    pixels = np.zeros(hw[0] * hw[1], dtype=bool)
-    for start, end in runs.tolist():
-        pixels[start:end] = True
-    return np.ascontiguousarray(pixels.reshape(hw[1], hw[0]).T)
+    return np.ascontiguousarray(rle_decode(to_rle(runs, hw)))
 
 
 def to_coco(rle: RLE) -> dict[str, object]:
-    """COCO's compressed run lengths: `counts` is text, as `pycocotools` writes it.
-
-    From the fourth count on, the difference to the count two before is written, least significant bits first.
-    """
-    counts = rle["counts"]
-    differences = [count - counts[place - 2] if place > 2 else count for place, count in enumerate(counts)]
-    return {"size": rle["size"], "counts": "".join(map(_characters, differences))}
+    """COCO's compressed run lengths: `counts` is text, as `pycocotools` writes it."""
+    return {"size": rle["size"], "counts": compress_counts(rle["counts"])}
 
 
 def from_coco(compressed: dict[str, object]) -> RLE:
-    """The run lengths that `to_coco` wrote as text, or as bytes."""
-    text = compressed["counts"]
-    counts: list[int] = []
-    value = shift = 0
-    for character in text if isinstance(text, bytes) else str(text).encode():
-        bits = character - OFFSET
-        value |= (bits & (MORE - 1)) << shift
-        shift += BITS
-        if not bits & MORE:
-            value -= 1 << shift if bits & SIGN else 0
-            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
-            value = shift = 0
-    return {"size": list(compressed["size"]), "counts": counts}
-
-
-def _characters(value: int) -> str:
-    text = ""
-    while True:
-        bits, value = value & (MORE - 1), value >> BITS
-        if value == (-1 if bits & SIGN else 0):
-            return text + chr(bits + OFFSET)
-        text += chr((bits | MORE) + OFFSET)
+    """The run lengths that `to_coco` wrote as text, or as bytes; `ValueError` where the text is damaged."""
+    return {"size": list(compressed["size"]), "counts": decompress_counts(compressed["counts"]).tolist()}

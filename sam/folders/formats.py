@@ -1,8 +1,7 @@
-"""What others read: COCO for the whole run, or PNG masks, labelme, or run lengths for every picture."""
+"""What others read: COCO for the whole run, or PNG masks, labelme, run lengths, outlines for every picture."""
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
 import json
@@ -14,14 +13,16 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
-from PIL import Image
 
-from ..automatic.filters import runs_of
-from ..automatic.runs import to_mask
 from ..checkpoint import whole_file
+from ..formats import WRITERS as SESSION_WRITERS
+from ..formats import MaskObject, Picture, Session, labelme, png
+from ..masks import RLE, decompress_counts, rle_decode
 from .answers import Answer, Mask, write_json
 
 COCO_FILE = "annotations.json"
+SUFFIXES = {"svg": ".svg", "geojson": ".geojson", "cvat": ".cvat.xml", "numpy": ".npz"}
+"""Of the formats that `sam.formats` writes as one file for a picture."""
 METADATA = ("id", "area", "bbox_x0", "bbox_y0", "bbox_w", "bbox_h", "predicted_iou", "stability_score", "category")
 
 
@@ -32,7 +33,7 @@ def write_png(answer: Answer, picture: Path, output: Path) -> None:
     part.mkdir(parents=True)
     try:
         for number, mask in enumerate(answer.masks):
-            Image.fromarray(pixels(mask, answer)).save(part / f"{number}.png")
+            (part / f"{number}.png").write_bytes(png.encode(rle_decode(_runs(mask)) * np.uint8(255)))
         (part / "metadata.csv").write_text(_metadata(answer), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(part, folder)
@@ -48,7 +49,7 @@ def write_labelme(answer: Answer, picture: Path, output: Path) -> None:
         {
             "version": "5.5.0",
             "flags": {},
-            "shapes": [_shape(mask, answer) for mask in answer.masks],
+            "shapes": [_shape(mask) for mask in answer.masks if mask.area],
             "imagePath": Path(os.path.relpath(picture, target.parent)).as_posix(),
             "imageData": None,
             "imageHeight": answer.hw[0],
@@ -64,6 +65,27 @@ def write_rle(answer: Answer, picture: Path, output: Path) -> None:
         "annotations": [asdict(mask) for mask in answer.masks],
     }
     write_json(json_target(answer.name, output), document)
+
+
+def session_writer(format: str) -> tuple[Callable[[Answer, Path, Path], None], Callable[[str, Path], Path]]:
+    """What writes one file for a picture in one of `sam.formats`, and where; masks without a pixel are left out."""
+
+    def write(answer: Answer, picture: Path, output: Path) -> None:
+        path = target(answer.name, output)
+        shown = Picture(Path(answer.name).name, answer.hw[1], answer.hw[0])
+        (data,) = SESSION_WRITERS[format](Session(shown, tuple(map(_object, filter(_area, answer.masks))))).values()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as part:
+            part.write_bytes(data)
+
+    def target(name: str, output: Path) -> Path:
+        return (output / name).with_suffix(SUFFIXES[format])
+
+    return write, target
+
+
+def _area(mask: Mask) -> int:
+    return mask.area
 
 
 def json_target(name: str, output: Path) -> Path:
@@ -85,6 +107,7 @@ WRITERS: dict[str, tuple[Callable[[Answer, Path, Path], None], Callable[[str, Pa
     "png": (write_png, png_target),
     "labelme": (write_labelme, labelme_target),
     "rle": (write_rle, json_target),
+    **{format: session_writer(format) for format in SUFFIXES},
 }
 """Formats with something for every picture: what writes it, and where. COCO's is written once, by `write_coco`."""
 
@@ -131,11 +154,6 @@ def _write_list(file: TextIO, items: Iterable[Any]) -> None:
         file.write((",\n" if number else "\n") + json.dumps(item, ensure_ascii=False))
 
 
-def pixels(mask: Mask, answer: Answer) -> np.ndarray:
-    """(H, W) bool."""
-    return to_mask(runs_of({"segmentation": mask.segmentation}), answer.hw)
-
-
 def _metadata(answer: Answer) -> str:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
@@ -145,16 +163,14 @@ def _metadata(answer: Answer) -> str:
     return text.getvalue()
 
 
-def _shape(mask: Mask, answer: Answer) -> dict[str, Any]:
-    x, y, width, height = mask.bbox
-    image = io.BytesIO()
-    Image.fromarray(pixels(mask, answer)[y : y + max(height, 1), x : x + max(width, 1)]).save(image, "PNG")
-    return {
-        "label": mask.category or "object",
-        "points": [[x, y], [x + width - 1, y + height - 1]],
-        "group_id": None,
-        "description": f"predicted IoU {mask.predicted_iou:.3f}",
-        "shape_type": "mask",
-        "flags": {},
-        "mask": base64.b64encode(image.getvalue()).decode(),
-    }
+def _shape(mask: Mask) -> dict[str, Any]:
+    return {**labelme.bitmap(_object(mask)), "description": f"predicted IoU {mask.predicted_iou:.3f}"}
+
+
+def _object(mask: Mask) -> MaskObject:
+    score = min(max(mask.predicted_iou, 0.0), 1.0)
+    return MaskObject(mask.category or "object", _runs(mask), score=score)
+
+
+def _runs(mask: Mask) -> RLE:
+    return {**mask.segmentation, "counts": decompress_counts(mask.segmentation["counts"]).tolist()}

@@ -34,15 +34,30 @@ def write(session: Session, folders: dict[str, Files] | None = None) -> Files:
 
 
 def read(data: bytes, picture: Picture | None = None) -> Session:
-    """The session of such a zip; `ValueError` if it is damaged, too large or has none."""
+    """The session of such a zip, of several the one with `picture`'s name; `ValueError` as `read_all`."""
+    found = read_all(data)
+    own = [each for each in found if picture is not None and each.picture.stem == picture.stem]
+    if len(found) > 1 and not own:
+        names = ", ".join(each.picture.name for each in found[:3])
+        raise ValueError(f"it holds {len(found)} sessions ({names} ...); say which picture")
+    (session, *_) = own or found
+    if picture is not None:
+        sessions.require_size(session.picture, picture)
+        session = Session(picture, session.objects)
+    return session
+
+
+def read_all(data: bytes) -> list[Session]:
+    """Every session of such a zip; `ValueError` if it is damaged, too large or has none."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             found = [item for item in archive.infolist() if item.filename.endswith(".session.json")]
-            if len(found) != 1:
-                raise ValueError(f"it holds {len(found)} files NAME.session.json; one is needed")
-            if found[0].file_size > LARGEST:
-                raise ValueError(f"its {found[0].filename} has {found[0].file_size} bytes; at most {LARGEST} are read")
-            content = archive.read(found[0])
+            for item in found:
+                if item.file_size > LARGEST:
+                    raise ValueError(f"its {item.filename} has {item.file_size} bytes; at most {LARGEST} are read")
+            contents = [archive.read(item) for item in found]
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OSError) as error:
         raise ValueError(f"not a zip that can be read ({error}); export it again") from error
-    return sessions.read(content, picture)
+    if not contents:
+        raise ValueError("it holds no NAME.session.json; a zip of the page or of `write_all` has one")
+    return [sessions.read(content) for content in contents]

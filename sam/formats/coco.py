@@ -6,6 +6,7 @@ CVAT and Datumaro keep theirs.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -66,10 +67,28 @@ def read(data: bytes, picture: Picture | None = None) -> Session:
         image = _image(document["images"], picture)
         found = Picture(image["file_name"], image["width"], image["height"])
         require_size(found, picture)
-        categories = enumerate(document.get("categories") or [])
-        classes = {item["id"]: (str(item["name"]), class_colour(index)) for index, item in categories}
+        classes = _classes(document)
         chosen = [item for item in document["annotations"] if item["image_id"] == image["id"]]
         return Session(picture or found, tuple(_object(item, found, classes) for item in chosen))
+
+
+def read_all(data: bytes) -> list[Session]:
+    """The objects of every picture in a file; `ValueError` as of `read`."""
+    document = decode_json(data)
+    with entry("COCO"):
+        classes, owned = _classes(document), defaultdict(list)
+        for item in document["annotations"]:
+            owned[item["image_id"]].append(item)
+        found = [
+            (image["id"], Picture(image["file_name"], image["width"], image["height"])) for image in document["images"]
+        ]
+        return [Session(picture, tuple(_object(item, picture, classes) for item in owned[id])) for id, picture in found]
+
+
+def _classes(document: Mapping[str, Any]) -> dict[Any, tuple[str, str]]:
+    """Label and colour by category."""
+    categories = enumerate(document.get("categories") or [])
+    return {item["id"]: (str(item["name"]), class_colour(index)) for index, item in categories}
 
 
 def _image(images: list[Mapping[str, Any]], picture: Picture | None) -> Mapping[str, Any]:

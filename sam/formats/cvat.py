@@ -20,7 +20,7 @@ def write(session: Session) -> Files:
     lines += ["  <meta>", "    <task>"]
     lines += [f"      <name>{content(picture.name)}</name>", "      <size>1</size>", "      <mode>annotation</mode>"]
     lines += ["      <labels>", *(_label(label, index) for label, index in session.classes.items()), "      </labels>"]
-    lines += ["    </task>", "  </meta>", f"  <image id=\"0\" name={attribute(picture.name)} {size}>"]
+    lines += ["    </task>", "  </meta>", f'  <image id="0" name={attribute(picture.name)} {size}>']
     lines += [_mask(index, item) for index, item in enumerate(session.objects)]
     return {f"{picture.stem}.cvat.xml": "\n".join([*lines, "  </image>", "</annotations>", ""]).encode()}
 

@@ -41,11 +41,13 @@ def write(session: Session, *, tolerance: float | None = None) -> Files:
 def _shapes(item: MaskObject, group: int, tolerance: float | None) -> list[dict[str, Any]]:
     polygons = object_outline(item, tolerance, "pixels").polygons
     if any(len(polygon) > 1 for polygon in polygons):
-        return [_bitmap(item, group)]
+        return [bitmap(item, group)]
     return [_shape(item, group, "polygon", _points(polygon[0])) for polygon in polygons]
 
 
-def _shape(item: MaskObject, group: int, kind: str, points: list[Any], mask: str | None = None) -> dict[str, Any]:
+def _shape(
+    item: MaskObject, group: int | None, kind: str, points: list[Any], mask: str | None = None
+) -> dict[str, Any]:
     return {
         "label": item.label,
         "points": points,
@@ -63,7 +65,8 @@ def _points(ring: np.ndarray) -> list[list[float]]:
     return points + points[-1:] * (3 - len(points))
 
 
-def _bitmap(item: MaskObject, group: int) -> dict[str, Any]:
+def bitmap(item: MaskObject, group: int | None = None) -> dict[str, Any]:
+    """A shape that is exact to the pixel."""
     crop, (x, y, width, height) = rle_crop(item.mask)
     text = base64.b64encode(png.encode(crop.astype(np.uint8) * 255)).decode()
     return _shape(item, group, "mask", [[x, y], [x + width - 1, y + height - 1]], text)

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from ..masks import crop_to_rle, rle_crop, rle_encode
+from ..masks import crop_to_rle, rle_crop, rle_decode, rle_encode
+from ..mattes import matte
 from .session import Files, MaskObject, Picture, Session, class_colour, palette_colour, require_size
 from .shapes import into_layers
 from .text import decode_json, entry, stem
@@ -147,24 +148,40 @@ def _is_binary(pixels: np.ndarray, info: dict[str, Any]) -> bool:
     return info["mode"] == "L" and (pixels.max() == 255 or pixels.max() < 2)
 
 
-def write_cutouts(session: Session, image: np.ndarray, *, trimmed: bool = True, feather: float = 0.0) -> Files:
-    """NAME.1.LABEL.cutout.png ...: the visible objects' pixels of an (H, W, 3) uint8 picture, transparent around."""
+def write_cutouts(
+    session: Session, image: np.ndarray, *, trimmed: bool = True, feather: float = 0.0, soft: int = 0
+) -> Files:
+    """NAME.1.LABEL.cutout.png ...: the visible objects' pixels of an (H, W, 3) uint8 picture, transparent around.
+
+    trimmed, feather, soft: as `cut_out`.
+    """
     if image.shape != (*session.picture.size, 3):
         raise ValueError(f"the picture is {image.shape}, the session's {(*session.picture.size, 3)}")
     files = {}
     for index, item in enumerate(session.objects):
         if item.visible:
-            pixels = cut_out(image, item, trimmed=trimmed, feather=feather)
+            pixels = cut_out(image, item, trimmed=trimmed, feather=feather, soft=soft)
             files[f"{session.picture.stem}.{index + 1}.{stem(item.label)}.cutout.png"] = encode(pixels)
     return files
 
 
-def cut_out(image: np.ndarray, item: MaskObject, *, trimmed: bool = True, feather: float = 0.0) -> np.ndarray:
-    """An object's pixels, (h, w, 4) uint8; `trimmed` to its window, with its edge softened over `feather` pixels."""
+def cut_out(
+    image: np.ndarray, item: MaskObject, *, trimmed: bool = True, feather: float = 0.0, soft: int = 0
+) -> np.ndarray:
+    """An object's pixels, (h, w, 4) uint8; `trimmed` to its window.
+
+    feather: pixels over which its edge rises inwards, 0 to 64. soft: pixels to each side of its edge that the
+    picture's colours may make soft (`sam.mattes`), up to 64; 0 for none. The window is wider by them.
+    """
     crop, (x, y, width, height) = rle_crop(item.mask)
-    window = slice(y, y + height), slice(x, x + width)
+    rows = slice(max(y - soft, 0), min(y + height + soft, image.shape[0]))
+    columns = slice(max(x - soft, 0), min(x + width + soft, image.shape[1]))
+    window = rows, columns
     alpha = np.zeros(image.shape[:2], np.uint8)
-    alpha[window] = feathered(crop, feather)
+    if soft:
+        alpha[window] = np.floor(255.0 * matte(image, rle_decode(item.mask), soft)[window] + 0.5).astype(np.uint8)
+    else:
+        alpha[window] = feathered(crop, feather)
     pixels = np.dstack([image, alpha])
     return np.ascontiguousarray(pixels[window] if trimmed else pixels)
 

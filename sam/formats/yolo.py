@@ -22,9 +22,10 @@ from .text import entry, fixed
 DECIMALS = 6
 
 
-def write(session: Session, *, tolerance: float | None = None) -> Files:
-    """labels/NAME.txt and data.yaml; the picture's place is images/."""
-    labels, classes = session.labels, session.classes
+def write(session: Session, *, tolerance: float | None = None, labels: Sequence[str] | None = None) -> Files:
+    """labels/NAME.txt and data.yaml; the picture's place is images/. `labels`: of all pictures of a dataset."""
+    labels = session.labels if labels is None else labels
+    classes = {label: index for index, label in enumerate(labels)}
     lines = [f"{classes[item.label]} {_polygon(item, session.picture, tolerance)}\n" for item in session.objects]
     names = "".join(f"  {index}: {json.dumps(label, ensure_ascii=False)}\n" for index, label in enumerate(labels))
     yaml = f"path: .\ntrain: images\nval: images\nnames:{'' if labels else ' {}'}\n{names}"

@@ -34,9 +34,7 @@ def main() -> None:
 def add_fit(commands: argparse._SubParsersAction) -> None:
     """Describe the `fit` command."""
     fitting = commands.add_parser("fit", help="train or fine-tune; resumes where a killed run stopped")
-    fitting.add_argument(
-        "--recipe", required=True, help="a TOML file, or the name of one in sam/training/recipes"
-    )
+    fitting.add_argument("--recipe", required=True, help="a TOML file, or the name of one in sam/training/recipes")
     start = fitting.add_mutually_exclusive_group(required=True)
     start.add_argument("--checkpoint", help="start from anything load_sam takes: tiny, a published file ...")
     start.add_argument("--variant", choices=VARIANTS, help="start from random weights")

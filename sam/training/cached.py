@@ -53,9 +53,7 @@ class CachedSampler:
         return Batch(None, embeddings, targets, valid, segments)
 
 
-def cache_views(
-    model: SAM, records: Iterable[Record], folder: Path, *, views: int, seed: int
-) -> Iterator[CachedViews]:
+def cache_views(model: SAM, records: Iterable[Record], folder: Path, *, views: int, seed: int) -> Iterator[CachedViews]:
     """Encode `views` augmented views of every picture into `folder`, skipping those that are there already.
 
     A view is a safetensors file: embedding (C, g, g) float16 and layers (L, 8g, 8g) int32, about 4 MB for a picture of

@@ -74,7 +74,7 @@ def test_formats_know_masks_and_nothing_of_models_or_the_web():
     outward = {
         node.module for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 2
     }
-    assert outward == {"masks", "polygons", "curves"}
+    assert outward == {"masks", "mattes", "polygons", "curves"}
 
 
 def test_large_pictures_stand_on_everything_mode_and_need_libvips_for_files_only():

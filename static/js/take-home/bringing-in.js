@@ -10,8 +10,8 @@
 import { NO_FINISH } from '../fields.js';
 import { pictureFrame, pictureSize, strip, until } from '../store.js';
 import { nextId } from '../work.js';
+import { MOST_OBJECTS } from './choices.js';
 import { hireClerk } from './clerk.js';
-import { MOST_OBJECTS } from './reading.js';
 
 /**
  * Objects out of files onto their pictures.

@@ -5,6 +5,9 @@
 /** @typedef {{id: string, name: string, says: string, matters: readonly Matter[]}} Choice */
 /** @typedef {{trimmed: boolean, feather: number, soft: number, tolerance: number | null}} Options in pixels */
 
+/** Objects of a picture that the page works with. */
+export const MOST_OBJECTS = 500;
+
 /** @type {readonly {name: string, choices: readonly Choice[]}[]} */
 export const GROUPS = [
   {

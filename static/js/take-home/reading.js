@@ -6,15 +6,14 @@ import { readAll } from '../export/archive.js';
 import { READERS } from '../export/formats.js';
 import { read as readMasks } from '../export/masks.js';
 import { decodePng } from '../export/png.js';
-import { stem, decodeJson, decodeText, messageOf } from '../export/text.js';
+import { decodeJson, decodeText, messageOf, stem } from '../export/text.js';
 import { read as readYolo, readNames } from '../export/yolo.js';
+import { MOST_OBJECTS } from './choices.js';
 
 /** @typedef {{file: string, session: Session, open: number, image: Blob | null}} Arrival `open` is a picture's place, -1 for none */
 /** @typedef {{arrivals: Arrival[], problems: string[], pictures: string[]}} Reading names of files that are no masks */
 /** @typedef {{pictures: readonly Picture[], inHand: number, names: readonly string[]}} Context */
 
-/** Objects of a picture that the page works with. */
-export const MOST_OBJECTS = 500;
 /** Values of a grey picture from which on it is a photograph. */
 const MOST_GREYS = 64;
 /** @type {[RegExp, string][]} */

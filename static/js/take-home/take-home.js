@@ -4,7 +4,6 @@
 /** @import { State } from '../store.js' */
 /** @import { Options } from './choices.js' */
 /** @import { Parcel } from './luggage.js' */
-import { stem } from '../export/text.js';
 import { hireClerk } from './clerk.js';
 import { maskInHand } from './luggage.js';
 
@@ -19,8 +18,8 @@ export const PLAIN = { trimmed: false, feather: 0, soft: 0, tolerance: null };
  * @param {'cutouts' | 'masks'} format
  */
 export async function saveMaskInHand(state, format) {
-  const { file } = await pack(maskInHand(state), [format], PLAIN);
-  download(`${stem(state.picture?.name ?? '')}-${format === 'masks' ? 'mask' : 'cutout'}.png`, file);
+  const { name, file } = await pack(maskInHand(state), [format], PLAIN);
+  download(name, file);
 }
 
 /** The cut-out of the mask in hand, for the clipboard. @param {State} state @param {Options} [options] */

@@ -97,15 +97,25 @@ def test_png_labelme_and_run_lengths_hold_the_same_masks(folder, boxes, tmp_path
     lengths = json.loads((tmp_path / "rle" / "b.png.json").read_text())
     expected = coco.decode(lengths["annotations"][0]["segmentation"]) == 1
     png = np.array(Image.open(tmp_path / "png" / "b.png.masks" / "0.png"))
-    np.testing.assert_array_equal(png, expected)
+    np.testing.assert_array_equal(png, expected * 255)
     labelme = json.loads((tmp_path / "labelme" / "b.json").read_text())
     assert (labelme["imageHeight"], labelme["imageWidth"]) == expected.shape
     assert (tmp_path / "labelme" / labelme["imagePath"]).samefile(folder / "b.png")
     (shape,) = labelme["shapes"]
     (x0, y0), (x1, y1) = shape["points"]
     inside = np.array(Image.open(io.BytesIO(base64.b64decode(shape["mask"]))))
-    np.testing.assert_array_equal(inside, expected[y0 : y1 + 1, x0 : x1 + 1])
-    assert inside.sum() == expected.sum() and shape["label"] == "card"
+    np.testing.assert_array_equal(inside > 0, expected[y0 : y1 + 1, x0 : x1 + 1])
+    assert (inside > 0).sum() == expected.sum() and shape["label"] == "card"
+
+
+@pytest.mark.parametrize("format", ["svg", "geojson", "cvat", "numpy"])
+def test_every_picture_has_a_file_of_its_own(folder, boxes, tmp_path, format):
+    arguments = ("--mode", "boxes", "--prompts", boxes, "--out", tmp_path / "out", "--format", format)
+    assert segment(folder, *arguments) == 0
+    written = [path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*")]
+    suffix = {"cvat": ".cvat.xml", "numpy": ".npz"}.get(format, f".{format}")
+    assert {f"b{suffix}", f"more/a{suffix}"} <= set(written)
+    assert format == "numpy" or "card" in (tmp_path / "out" / f"b{suffix}").read_text()
 
 
 def test_points_of_one_object_belong_together(folder, tmp_path):

@@ -43,7 +43,7 @@ def masks():
 @pytest.fixture(scope="session")
 def session(masks):
     """Every mask as an object; some share a label, all overlap."""
-    labels = ["flower", "ring", "flower", "Ziel \"ä\" <&>' 目标 🎯", "ring", "a: b, c", "pixel", "line", "- no"]
+    labels = ["flower", "ring", "flower", 'Ziel "ä" <&>\' 目标 🎯', "ring", "a: b, c", "pixel", "line", "- no"]
     objects = [
         MaskObject(label, rle_encode(mask), palette_colour(60 + index), index != 4, None if index == 2 else index / 10)
         for index, (label, mask) in enumerate(zip(labels, masks.values(), strict=True))

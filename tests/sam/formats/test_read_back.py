@@ -348,5 +348,3 @@ def test_a_zip_holds_everything_and_gives_the_session_back(session):
         assert {name.split("/")[0] for name in archive.namelist()} >= set(WRITERS) - {"session"}
     assert READERS["zip"](data, session.picture) == session
     assert only(write_all(session)) == data, "the same work gives the same file"
-
-
