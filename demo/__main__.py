@@ -9,14 +9,16 @@ import socket
 import sys
 import tempfile
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
 
 from demo.app import create_app
 from demo.page import VENDOR_HINT, static_folder, vendor_is_built
+from demo.schemas import Service
 from demo.settings import Settings, parse_settings
 
 _GOODBYE_S = 3  # after Ctrl+C
@@ -48,7 +50,12 @@ class DemoServer(uvicorn.Server):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until stopped; 0, or 2 with a sentence when what was asked for cannot be done."""
+    """Serve the page, and Gradio's beside it."""
+    return serve(arguments, build)
+
+
+def serve(arguments: Sequence[str] | None, build: Callable[[Settings], FastAPI]) -> int:
+    """Serve what is built until stopped; 0, or 2 with a sentence when what was asked for cannot be done."""
     try:
         settings = parse_settings(arguments)
         listener = listen(settings)
@@ -77,22 +84,27 @@ def listen(settings: Settings) -> socket.socket:
     return listener
 
 
-def build(settings: Settings):
-    """The whole application: model, service, routes and, where Gradio is installed, the fallback UI."""
-    print(f"Loading {settings.checkpoint} ...", flush=True)
-    from demo.service import load_service  # torch takes a while: --help and a taken port do not wait for it
-
-    service = load_service(settings)
+def build(settings: Settings) -> FastAPI:
+    """The whole application: model, service, routes and, where Gradio is installed, its page."""
+    service = load(settings)
     app = create_app(service, hosting=settings.hosting)
     if not vendor_is_built(static_folder()):
         print(f"Note: {VENDOR_HINT}", flush=True)
     if not _has_temporary_folder():
         print(f"Note: {NO_TEMPORARY_FOLDER}", flush=True)
     elif importlib.util.find_spec("gradio"):
-        from demo.gradio_app import mount_fallback
+        from demo.gradio_app import mount_gradio
 
-        mount_fallback(app, service, root_path=settings.root_path)
+        mount_gradio(app, service, root_path=settings.root_path, home="../")
     return app
+
+
+def load(settings: Settings) -> Service:
+    """The service with its model."""
+    print(f"Loading {settings.checkpoint} ...", flush=True)
+    from demo.service import load_service  # torch takes a while: --help and a taken port do not wait for it
+
+    return load_service(settings)
 
 
 def address_of(listener: socket.socket) -> str:

@@ -63,6 +63,17 @@ log = logging.getLogger(__name__)
 
 def create_app(service: Service, *, static: Path | None = None, hosting: Hosting = DIRECT) -> FastAPI:
     """The application over `service`, with the page from `static` (default: where the package keeps it)."""
+    app = create_bare_app(service, hosting=hosting)
+    _add_model_routes(app, service, hosting.root_path)
+    _add_image_routes(app, service, hosting.root_path)
+    add_prompt_routes(app, service, hosting.root_path)
+    add_reference(app)
+    _add_page(app, static or static_folder(), hosting.root_path)
+    return app
+
+
+def create_bare_app(service: Service, *, hosting: Hosting = DIRECT) -> FastAPI:
+    """An application that keeps `service` alive, with security headers, problems and health, and nothing to see yet."""
     app = FastAPI(
         title="Segment anything",
         description=describe(service.limits),
@@ -75,11 +86,11 @@ def create_app(service: Service, *, static: Path | None = None, hosting: Hosting
     app.add_middleware(SecurityHeaders, hosting=hosting)
     app.add_middleware(UnderRootPath, hosting=hosting)
     _add_problem_handlers(app, hosting)
-    _add_model_routes(app, service, hosting.root_path)
-    _add_image_routes(app, service, hosting.root_path)
-    add_prompt_routes(app, service, hosting.root_path)
-    add_reference(app)
-    _add_page(app, static or static_folder(), hosting.root_path)
+
+    @app.get("/healthz", summary="Whether the server is well, and how much waits", tags=["model"])
+    async def health() -> HealthReply:
+        return service.health()
+
     return app
 
 
@@ -97,10 +108,6 @@ def _lifespan(service: Service):
 
 
 def _add_model_routes(app: FastAPI, service: Service, prefix: str) -> None:
-    @app.get("/healthz", summary="Whether the server is well, and how much waits", tags=["model"])
-    async def health() -> HealthReply:
-        return service.health()
-
     @app.get("/api/model", summary="The model, its decoders and the limits", tags=["model"])
     async def model() -> ModelReply:
         return ModelReply(

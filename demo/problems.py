@@ -9,6 +9,7 @@ Problem
 ├── UnknownPicture 404          never uploaded, or it left the cache
 ├── UnknownSearch 404           no search of this name is under way
 ├── UnknownDecoder 404          no decoder graph has this hash
+├── UnfitObjects 422            the objects cannot be written in the format
 ├── OtherWeights 409            the address names weights that are not loaded
 ├── Busy 503                    the line before a worker is full
 ├── EncodeFailed 500            the model raised
@@ -92,6 +93,10 @@ class UnknownSearch(Problem):
 
 class UnknownDecoder(Problem):
     status, title = 404, "No decoder graph has this hash"
+
+
+class UnfitObjects(Problem):
+    status, title = 422, "The objects cannot be written in this format"
 
 
 class OtherWeights(Problem):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Literal, Protocol
 
@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from demo.codings import Coding
 
 Precision = Literal["fp16", "fp32"]
+Edge = Literal["sharp", "feathered", "matte"]
 EMBEDDING_PRECISIONS: tuple[Precision, ...] = ("fp16", "fp32")
 MAX_PROMPT_BYTES = 256 * 1024
 MAX_POINTS = 256
@@ -276,6 +277,37 @@ class Segment:
     iou: float
 
 
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Four answers to one question, logits float32 (4, 256, 256): the single mask, then the three of a vague one.
+
+    scores: predicted IoU, 0 to 1. best: which of them SAM answers with.
+    """
+
+    logits: np.ndarray = field(repr=False)
+    scores: tuple[float, ...]
+    best: int
+
+
+@dataclass(frozen=True, eq=False)
+class Sketch:
+    """A mask on a preview: its pixels inside a window, bool (h, w), and the window's left and upper end."""
+
+    x: int
+    y: int
+    pixels: np.ndarray = field(repr=False)
+
+
+@dataclass(frozen=True)
+class KeptObject:
+    """A named mask to take home: COCO's compressed run lengths, a colour as #rrggbb, predicted IoU from 0 to 1."""
+
+    label: str
+    mask: dict[str, Any] = field(repr=False)
+    colour: str
+    score: float
+
+
 @dataclass(frozen=True)
 class FoundObject:
     """One object of everything mode; box (x0, y0, x1, y1) and point (x, y) in pixels of the upright original.
@@ -350,6 +382,19 @@ class Service(Protocol):
     async def segment(self, image_id: str, prompts: Prompts) -> Segment: ...
 
     async def predict(self, image_id: str, request: PredictRequest) -> PredictReply: ...
+
+    async def candidates(self, image_id: str, prompts: Prompts) -> Candidates: ...
+
+    async def full_mask(self, image_id: str, logits: np.ndarray) -> dict[str, Any]: ...
+
+    def sketch(self, mask: dict[str, Any], hw: tuple[int, int]) -> Sketch: ...
+
+    @property
+    def formats(self) -> tuple[str, ...]: ...
+
+    async def export(
+        self, image_id: str, name: str, objects: Sequence[KeptObject], kind: str, edge: Edge
+    ) -> tuple[str, bytes]: ...
 
     def everything(
         self, image_id: str, request: EverythingRequest, *, visitor: str = "", stop: threading.Event | None = None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,12 +16,15 @@ from demo.lanes import Lane, result
 from demo.pictures import DEFAULT_LIMITS, PictureLimits
 from demo.problems import OtherWeights
 from demo.schemas import (
+    Candidates,
     Decoder,
+    Edge,
     EncoderReply,
     Event,
     EverythingRequest,
     EverythingUpdate,
     HealthReply,
+    KeptObject,
     ModelInfo,
     Picture,
     Precision,
@@ -28,8 +32,9 @@ from demo.schemas import (
     PredictRequest,
     Prompts,
     Segment,
+    Sketch,
 )
-from demo.service import prompting
+from demo.service import objects, prompting
 from demo.service.decoders import Decoders
 from demo.service.everything import Everything
 from demo.service.pictures import Encode, Pictures
@@ -39,6 +44,7 @@ from sam import SAM, encoders, load_sam, predictor
 from sam.obtaining import missing_checkpoint, obtain
 
 _WAITING_DECODES = 64
+_WAITING_EXPORTS = 16
 
 
 def load_service(settings: Settings) -> DemoService:
@@ -87,6 +93,7 @@ class DemoService:
         self._decoders = Decoders(model)
         self._decoding = Lane("decode prompts", capacity=_WAITING_DECODES, retry_after_s=1)
         self._everything = Everything(model)
+        self._exporting = Lane("write files", capacity=_WAITING_EXPORTS, retry_after_s=5)
 
     # ---- life -------------------------------------------------------------------------------------
 
@@ -96,7 +103,7 @@ class DemoService:
 
     def close(self) -> None:
         """Drop what waits; call once, when no request will follow."""
-        for part in (self._pictures, self._decoding, self._everything, self._decoders):
+        for part in (self._pictures, self._decoding, self._everything, self._exporting, self._decoders):
             part.close()
 
     def health(self) -> HealthReply:
@@ -144,6 +151,20 @@ class DemoService:
         encoded = await self._pictures.encoded(image_id)
         return await result(self._decoding.submit(prompting.segment, self.model, encoded.embedding, prompts))
 
+    async def candidates(self, image_id: str, prompts: Prompts) -> Candidates:
+        """All four answers, and which of them `segment` would choose."""
+        encoded = await self._pictures.encoded(image_id)
+        return await result(self._decoding.submit(objects.candidates, self.model, encoded.embedding, prompts))
+
+    async def full_mask(self, image_id: str, logits: np.ndarray) -> dict[str, Any]:
+        """Logits of a candidate (256, 256) -> its mask in original pixels, COCO's compressed run lengths."""
+        encoded = await self._pictures.encoded(image_id)
+        return await result(self._decoding.submit(objects.full_mask, self.model, encoded.embedding, logits))
+
+    def sketch(self, mask: dict[str, Any], hw: tuple[int, int]) -> Sketch:
+        """A mask as it looks on a preview of (height, width)."""
+        return objects.sketch(mask, hw)
+
     async def predict(self, image_id: str, request: PredictRequest) -> PredictReply:
         """Masks for a batch of prompts; between two of them others have their turn."""
         encoded = await self._pictures.encoded(image_id)
@@ -162,6 +183,24 @@ class DemoService:
     async def decoders(self) -> list[Decoder]:
         """The decoders for the page, exported once per process, less those that could not be made."""
         return await self._decoders.all()
+
+    # ---- files to take home -----------------------------------------------------------------------
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """What `export` can write."""
+        return objects.FORMATS
+
+    async def export(
+        self, image_id: str, name: str, kept: Sequence[KeptObject], kind: str, edge: Edge
+    ) -> tuple[str, bytes]:
+        """One file by name: the objects on the picture `name` in one of `formats`; `edge` is for cut-outs.
+
+        Raises UnfitObjects for what cannot be written.
+        """
+        image = await self._pictures.pixels(image_id) if kind == objects.CUTOUTS else None
+        hw = (await self._pictures.encoded(image_id)).picture.original_hw
+        return await result(self._exporting.submit(objects.export, name, hw, kept, kind, image, edge))
 
     # ---- everything -------------------------------------------------------------------------------
 

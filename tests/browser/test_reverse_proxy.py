@@ -75,7 +75,7 @@ def test_gradio_works_under_a_prefix(mounted, visitor, photographs):
         page.locator("input[type=file]").first.set_input_files(
             {"name": coffee.name, "mimeType": coffee.mime_type, "buffer": coffee.data}
         )
-        shown = page.locator(f'img[src^="{mounted}gradio/gradio_api/file="]').first
+        shown = page.locator(f'.stage img[src^="{mounted}gradio/gradio_api/file="]')
         shown.wait_for()
         page.wait_for_function("image => image.naturalWidth > 0", arg=shown.element_handle())
 

@@ -1,107 +1,36 @@
-"""The fallback UI: sessions apart, nothing fetched by address, nothing beyond its own routes."""
+"""Gradio's page over HTTP: visitors and their files apart, nothing fetched by address, only its own routes; clients."""
 
 import asyncio
-import http.server
-import io
 import json
-import threading
+import re
+from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
-from demo_world import LIMITS, client_of, png, serving
+from demo_world import LIMITS, client_of, png, serving, wait_until
 from PIL import Image
 
 from demo.app import create_app
 from demo.service import DemoService
+from sam import load_sam
 
-gr = pytest.importorskip("gradio")
-from demo.gradio_app import ADD, REMOVE, Fallback, mount_fallback  # noqa: E402
-from demo.schemas import Prompts  # noqa: E402
+pytest.importorskip("gradio")
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from test_gradio_steps import pixels_of
 
-OPEN, CLICK, CLEAR = range(3)  # Gradio numbers the events in the order of their definition
+from demo.gradio_app import mount_gradio
+from demo.gradio_app.gate import COOKIE
+from demo.gradio_app.mounting import temporary_folder
 
-
-def click_at(x: int, y: int) -> gr.SelectData:
-    return gr.SelectData(None, {"index": [x, y], "value": None, "selected": True})
-
-
-@pytest.fixture(scope="module")
-def fallback(shared_service) -> Fallback:
-    return Fallback(shared_service)
+PATIENT = {"timeout": 120}
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def app(shared_service):
-    return mount_fallback(create_app(shared_service), shared_service)
-
-
-def test_two_visitors_do_not_see_each_others_clicks(fallback):
-    async def visit():
-        (anna, _), (ben, _) = await fallback.open(png(seed=50)), await fallback.open(png(seed=50))
-        anna_clicked, _ = await fallback.click(anna, ADD, click_at(5, 5))
-        ben_clicked, _ = await fallback.click(ben, REMOVE, click_at(40, 30))
-        return anna, anna_clicked, ben_clicked
-
-    before, anna, ben = asyncio.run(visit())
-    assert before.points == ()
-    assert (anna.points, anna.labels) == (((5.5, 5.5),), (1,))
-    assert (ben.points, ben.labels) == (((40.5, 30.5),), (0,))
-
-
-def test_the_overlay_tints_the_mask_of_the_service(fallback, shared_service):
-    async def visit():
-        session, preview = await fallback.open(png(64, 48, seed=51))
-        clicked, overlay = await fallback.click(session, ADD, click_at(10, 12))
-        prompts = Prompts(points=list(clicked.points), labels=list(clicked.labels))
-        return preview, overlay, (await shared_service.segment(session.image_id, prompts)).mask
-
-    preview, overlay, mask = asyncio.run(visit())
-    changed = (preview != overlay).any(axis=2)
-    rows, columns = np.ogrid[:48, :64]
-    away_from_click = (columns - 10) ** 2 + (rows - 12) ** 2 > 36
-    assert mask.shape == (48, 64)
-    assert (changed == mask)[away_from_click].mean() > 0.99
-
-
-def test_clicks_on_the_preview_are_in_pixels_of_the_original(service):
-    file = io.BytesIO()
-    Image.new("RGB", (2000, 400)).save(file, "PNG")
-
-    async def visit():
-        fallback = Fallback(service)
-        session, preview = await fallback.open(file.getvalue())
-        return preview, (await fallback.click(session, ADD, click_at(1023, 0)))[0]
-
-    preview, session = asyncio.run(visit())
-    assert preview.shape == (205, 1024, 3)
-    ((x, y),) = session.points
-    assert (x, y) == pytest.approx((2000 - 0.5 * 2000 / 1024, 0.5 * 400 / 205))
-
-
-def test_clear_keeps_the_picture_and_forgets_the_clicks(fallback):
-    async def visit():
-        session, preview = await fallback.open(png(seed=52))
-        clicked, _ = await fallback.click(session, ADD, click_at(5, 5))
-        return preview, *fallback.clear(clicked)
-
-    preview, session, shown = asyncio.run(visit())
-    assert session.points == session.labels == ()
-    assert np.array_equal(shown, preview)
-
-
-def test_without_a_picture_nothing_happens(fallback):
-    assert asyncio.run(fallback.open(None)) == (None, None)
-    assert asyncio.run(fallback.click(None, ADD, click_at(1, 1))) == (None, None)
-    assert fallback.clear(None) == (None, None)
-
-
-def test_a_refusal_is_shown_to_the_visitor(fallback):
-    with pytest.raises(gr.Error, match="none of JPEG"):
-        asyncio.run(fallback.open(b"<svg/>"))
-
-
-# ---- what Gradio could do, and must not
+    return mount_gradio(create_app(shared_service), shared_service)
 
 
 def ask(app, method: str, address: str, **options):
@@ -110,6 +39,173 @@ def ask(app, method: str, address: str, **options):
             return await client.request(method, address, **options)
 
     return asyncio.run(send())
+
+
+@pytest.fixture(scope="module")
+def address():
+    service = DemoService(load_sam("tiny"), limits=LIMITS)
+    service.warm_up = lambda: None  # no decoder graph is needed here
+    with serving(mount_gradio(create_app(service), service)) as address:
+        yield address + "/gradio/"
+
+
+@pytest.fixture
+def visit(address, tmp_path):
+    """Clients of visitors, one a call; each keeps what it downloads in a folder of its own."""
+    clients = []
+
+    def begin() -> Client:
+        folder = tmp_path / f"visitor {len(clients)}"
+        clients.append(Client(address, download_files=folder, verbose=False, httpx_kwargs=PATIENT))
+        return clients[-1]
+
+    yield begin
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def picture(tmp_path):
+    path = tmp_path / "blobs.png"
+    path.write_bytes(png(120, 90, seed=70))
+    return handle_file(str(path))
+
+
+# ---- clients
+
+
+def test_a_client_opens_clicks_keeps_and_exports(visit, picture):
+    client = visit()
+    assert client.predict(picture, api_name="/open")["picture"] == {"name": "blobs.png", "width": 120, "height": 90}
+    desk = client.predict("add", 30, 40, api_name="/click")
+    assert len(desk["candidates"]) == 4 and desk["chosen"] in (1, 2, 3)
+    assert client.predict(0, api_name="/choose")["chosen"] == 0
+    kept = client.predict("cup", api_name="/keep")["objects"]
+    assert [item["label"] for item in kept] == ["cup"] and pixels_of(kept[0]["mask"]).shape == (90, 120)
+    coco = json.loads(Path(client.predict("coco", api_name="/export")).read_text())
+    assert coco["categories"][0]["name"] == "cup"
+    with Image.open(client.predict(api_name="/look")) as image:
+        assert image.size == (1280, 960)
+    assert client.predict(0, api_name="/remove")["objects"] == []
+    assert len(client.predict(api_name="/undo")["objects"]) == 1
+
+
+def test_a_client_sees_objects_appear_and_keeps_them(visit):
+    client = visit()
+    client.predict("coffee.jpg", api_name="/open_example")
+    job = client.submit("few", api_name="/everything")
+    job.result()
+    updates = job.outputs()
+    assert updates[-1]["done"] == updates[-1]["total"] > updates[0]["done"]
+    found = updates[-1]["objects"]
+    kept = client.predict(api_name="/take_all")["objects"] if found else []
+    assert len(kept) == len(found) > 0
+
+
+def test_a_search_ends_on_the_server_when_its_client_cancels(visit):
+    client = visit()
+    client.predict("coffee.jpg", api_name="/open_example")
+    job = client.submit("fine", api_name="/everything")
+    wait_until(lambda: job.outputs(), 60)
+    job.cancel()
+    after = client.predict("few", api_name="/everything")  # would wait in line behind a search that goes on
+    assert after["done"] == after["total"]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "arguments", "sentence"),
+    [
+        ("/click", ("add", 1, 1), "No picture is open; open one first"),
+        ("/open_example", ("dog.jpg",), "There is no example 'dog.jpg'; there are astronaut.jpg"),
+        ("/export", ("coco", "sharp"), "open one first"),
+    ],
+)
+def test_a_client_is_told_in_a_sentence_what_cannot_be(visit, endpoint, arguments, sentence):
+    with pytest.raises(AppError, match=sentence):
+        visit().predict(*arguments, api_name=endpoint)
+
+
+def test_a_picture_that_is_none_is_refused_in_a_sentence(visit, tmp_path):
+    (tmp_path / "a.png").write_bytes(b"<svg/>")
+    with pytest.raises(AppError, match="none of JPEG"):
+        visit().predict(handle_file(str(tmp_path / "a.png")), api_name="/open")
+
+
+def call(address: str, endpoint: str, data: list, cookies: dict | None = None) -> str:
+    """What curl does: the events of one call, as they are written."""
+    with httpx.Client(base_url=address, timeout=120, cookies=cookies) as client:
+        event = client.post(f"gradio_api/call/{endpoint}", json={"data": data}).json()["event_id"]
+        return client.get(f"gradio_api/call/{endpoint}/{event}").text
+
+
+# ---- visitors apart
+
+
+def test_two_clients_never_see_each_other(visit, picture):
+    anna, ben = visit(), visit()
+    anna.predict(picture, api_name="/open")
+    anna.predict("add", 30, 40, api_name="/click")
+    with pytest.raises(AppError, match="No picture is open"):
+        ben.predict(api_name="/clear")
+    ben.predict(picture, api_name="/open")
+    assert ben.predict("add", 80, 20, api_name="/click")["points"] == [[80, 20]]
+    assert anna.predict("add", 31, 41, api_name="/click")["points"] == [[30, 40], [31, 41]]
+
+
+def test_who_guesses_a_session_finds_nothing_there(visit, picture):
+    anna, thief = visit(), visit()
+    anna.predict(picture, api_name="/open")
+    thief.session_hash = anna.session_hash
+    with pytest.raises(AppError, match="No picture is open"):
+        thief.predict("add", 30, 40, api_name="/click")
+    assert anna.predict("add", 30, 40, api_name="/click")["points"] == [[30, 40]]
+
+
+def file_url(client: Client, address: str, endpoint: str, *arguments) -> str:
+    """The address that a client is given for a file."""
+    client.download_files = False
+    fresh = Client(address, download_files=False, verbose=False, httpx_kwargs=PATIENT)
+    fresh.cookies, fresh.session_hash = client.cookies, client.session_hash
+    answer = fresh.predict(*arguments, api_name=endpoint)
+    fresh.close()
+    return answer["url"] if isinstance(answer, dict) else answer
+
+
+def test_a_visitor_cannot_fetch_another_s_files(visit, address, picture):
+    anna, ben = visit(), visit()
+    anna.predict(picture, api_name="/open")
+    anna.predict("add", 30, 40, api_name="/click")
+    for endpoint, arguments in (("/look", ()), ("/export", ("masks", "sharp"))):
+        url = file_url(anna, address, endpoint, *arguments)
+        assert httpx.get(url, cookies=anna.cookies).status_code == 200
+        for cookies in (ben.cookies, {}, {COOKIE: "guess"}):
+            assert httpx.get(url, cookies=cookies).status_code == 404
+        around = url.replace("/file=", "/file=/x/..")
+        assert httpx.get(around, cookies=ben.cookies).status_code == 404
+
+
+def test_a_visitor_cannot_open_another_s_file_as_a_picture(visit, address, picture):
+    anna, ben = visit(), visit()
+    anna.predict(picture, api_name="/open")
+    path = httpx.URL(file_url(anna, address, "/look")).path.split("/file=")[1]
+    told = call(address, "open", [{"path": path, "meta": {"_type": "gradio.FileData"}}], ben.cookies)
+    assert "event: error" in told and "was not uploaded" in told
+
+
+def test_the_files_of_a_visit_go_when_the_server_does(shared_service, tmp_path):
+    service = DemoService(shared_service.model, limits=LIMITS)
+    service.warm_up = lambda: None
+    before = set(temporary_folder().glob("visits-*"))
+    with serving(mount_gradio(create_app(service), service)) as address:
+        client = Client(address + "/gradio/", download_files=tmp_path, verbose=False, httpx_kwargs=PATIENT)
+        client.predict("coffee.jpg", api_name="/open_example")
+        client.predict(api_name="/look")
+        assert set(temporary_folder().glob("visits-*")) - before
+        client.close()
+    assert set(temporary_folder().glob("visits-*")) == before
+
+
+# ---- what Gradio could do, and must not
 
 
 def test_the_page_is_served_with_its_own_policy_and_names_no_other_host(app):
@@ -124,6 +220,13 @@ def test_the_page_is_served_with_its_own_policy_and_names_no_other_host(app):
     assert not any("http" in str(sheet) for sheet in config.get("stylesheets") or [])
 
 
+def test_a_visitor_gets_one_cookie_that_scripts_cannot_read(app):
+    cookie = ask(app, "GET", "/gradio/config").headers["set-cookie"]
+    assert re.match(rf"{COOKIE}=[\w-]{{22}}; HttpOnly; Path=/; SameSite=Lax$", cookie)
+    again = ask(app, "GET", "/gradio/config", cookies={COOKIE: "mine"})
+    assert "set-cookie" not in again.headers
+
+
 @pytest.mark.parametrize(
     ("method", "address"),
     [
@@ -132,104 +235,103 @@ def test_the_page_is_served_with_its_own_policy_and_names_no_other_host(app):
         ("GET", "/gradio/gradio_api/file=HTTP://127.0.0.1:1/a.png"),
         ("GET", "/gradio/gradio_api/file=https%3A%2F%2F127.0.0.1/a.png"),
         ("GET", "/gradio/gradio_api/file/http://127.0.0.1:1/a.png"),
+        ("GET", "/gradio/gradio_api/file=/etc/hostname"),
+        ("GET", f"/gradio/gradio_api/file={ROOT}/static/gallery/../index.html"),
+        ("GET", f"/gradio/gradio_api/file={ROOT}/README.md"),
         ("POST", "/gradio/gradio_api/run/predict"),
-        ("POST", "/gradio/gradio_api/call/open"),
+        ("POST", "/gradio/gradio_api/api/open"),
         ("POST", "/gradio/gradio_api/run-history/connect"),
         ("POST", "/gradio/gradio_api/vibe-edit"),
         ("GET", "/gradio/monitoring"),
         ("GET", "/gradio/custom_component/1/client/component/index.js"),
     ],
 )
-def test_routes_that_the_page_does_not_use_are_closed(app, method, address):
+def test_routes_that_nobody_needs_are_closed(app, method, address):
     answer = ask(app, method, address)
     assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
 
 
-def test_a_local_file_outside_the_uploads_is_not_served(app):
-    assert ask(app, "GET", "/gradio/gradio_api/file=/etc/hostname").status_code in (403, 404)
+def test_the_gallery_is_for_everybody(app):
+    file = ROOT / "static" / "gallery" / "coffee.jpg"
+    assert ask(app, "GET", f"/gradio/gradio_api/file={file}").content == file.read_bytes()
 
 
-def test_a_large_body_is_refused(app):
-    answer = ask(app, "POST", "/gradio/gradio_api/queue/join", content=b" " * 9_000_000)
-    assert answer.status_code == 413
+@pytest.mark.parametrize("route", ["queue/join", "upload"])
+def test_a_large_body_is_refused_when_it_is_announced(app, route):
+    answer = ask(app, "POST", f"/gradio/gradio_api/{route}", content=b" " * 9_000_000)
+    assert (answer.status_code, answer.headers["content-type"]) == (413, "application/problem+json")
 
 
-@pytest.fixture
-def elsewhere():
-    """A server that only notes whether it was asked."""
+@pytest.mark.parametrize("route", ["queue/join", "upload"])
+def test_a_large_body_is_refused_while_it_arrives(address, route):
+    """No length is announced; Gradio would answer with an error of its own."""
+
+    def body():
+        yield b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+        for _ in range(40):
+            yield b" " * 20_000
+
+    headers = {"Content-Type": "multipart/form-data; boundary=x" if route == "upload" else "application/json"}
+    answer = httpx.post(f"{address}gradio_api/{route}", content=body(), headers=headers, timeout=120)
+    assert (answer.status_code, answer.headers["content-type"]) == (413, "application/problem+json")
+    assert answer.json()["limit"] > LIMITS.max_bytes
+
+
+def test_no_endpoint_fetches_a_picture_by_address(address, monkeypatch):
+    """Gradio's own guard against private addresses is taken away: ours must do."""
     asked = []
 
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            asked.append(self.path)
-            self.send_error(404)
-
-        def log_message(self, *_):
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/a.png", asked
-    server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def address(model):
-    service = DemoService(model, limits=LIMITS)
-    service.warm_up = lambda: None  # no decoder graph is needed here
-    with serving(mount_fallback(create_app(service), service)) as address:
-        yield address + "/gradio"
-
-
-def call(address: str, function: int, data: list, session: str, event: dict | None = None) -> dict:
-    """What the page does for one event: join the queue, then read until the event is complete."""
-    body = {
-        "data": data,
-        "fn_index": function,
-        "session_hash": session,
-        "event_data": event,
-        "trigger_id": None,
-    }
-    with httpx.Client(timeout=60) as client:
-        client.post(f"{address}/gradio_api/queue/join", json=body).raise_for_status()
-        with client.stream("GET", f"{address}/gradio_api/queue/data", params={"session_hash": session}) as stream:
-            for line in stream.iter_lines():
-                if line and (message := json.loads(line.removeprefix("data: ")))["msg"] == "process_completed":
-                    return message
-    raise AssertionError("the stream ended before the event")
-
-
-def upload(address: str, data: bytes) -> dict:
-    path = httpx.post(f"{address}/gradio_api/upload", files={"files": ("a.png", data, "image/png")}).json()[0]
-    return {"path": path, "meta": {"_type": "gradio.FileData"}}
-
-
-def test_sessions_are_apart_through_the_whole_stack(address):
-    file = upload(address, png(seed=53))
-    for visitor in ("anna", "ben"):
-        assert call(address, OPEN, [file], visitor)["success"]
-    click = {"index": [20, 20], "value": None, "selected": True}
-    first = call(address, CLICK, [None, ADD], "anna", click)
-    stranger = call(address, CLICK, [None, ADD], "carl", click)
-    assert first["success"] and first["output"]["data"][1]["url"]
-    assert stranger["output"]["data"][1] is None
-
-
-@pytest.mark.parametrize("function", range(3))
-def test_no_event_fetches_a_picture_by_address(address, elsewhere, function, monkeypatch):
-    """Gradio's own guard against private addresses is taken away: ours must do."""
-    target, asked = elsewhere
-
     async def fetch(url: str, *_, **__):
-        return httpx.get(url)
+        asked.append(url)
+        raise AssertionError("fetched")
 
     monkeypatch.setattr("gradio.processing_utils.async_ssrf_protected_get", fetch)
-    file = {"path": target, "url": target, "meta": {"_type": "gradio.FileData"}}
-    answer = call(address, function, [file] * (2 if function == CLICK else 1), f"thief-{function}")
-    assert not asked
-    assert not answer["success"] or function == CLEAR  # the state of a session is never taken from the client
+    monkeypatch.setattr("gradio.processing_utils.async_ssrf_protected_download", fetch, raising=False)
+    with httpx.Client(base_url=address, timeout=120) as client:
+        functions = client.get("config").json()["dependencies"]
+        target = "http://127.0.0.1:1/a.png"
+        file = {"path": target, "url": target, "meta": {"_type": "gradio.FileData"}}
+        for function in functions:
+            body = {
+                "data": [file for _ in function["inputs"]],
+                "fn_index": function["id"],
+                "session_hash": f"thief{function['id']}",
+                "event_data": {"index": [1, 1], "value": None, "selected": True},
+            }
+            client.post("gradio_api/queue/join", json=body).raise_for_status()
+            stream = client.stream("GET", "gradio_api/queue/data", params={"session_hash": body["session_hash"]})
+            with stream as answer:
+                lines = (json.loads(line.removeprefix("data: ")) for line in answer.iter_lines() if line)
+                assert any(message["msg"] == "process_completed" for message in lines)
+    assert len(functions) > 30 and not asked
 
 
-def test_a_file_outside_the_uploads_is_not_opened(address):
-    file = {"path": "/etc/hostname", "meta": {"_type": "gradio.FileData"}}
-    assert not call(address, OPEN, [file], "snoop")["success"]
+@pytest.mark.parametrize("path", ["/etc/hostname", str(ROOT / "static/screenshot.jpg")])
+def test_a_file_of_the_server_is_not_opened(address, path):
+    told = call(address, "open", [{"path": path, "meta": {"_type": "gradio.FileData"}}])
+    assert "event: error" in told and "Only uploaded files are opened" in told
+
+
+def test_the_call_routes_of_the_documented_protocol_answer(address):
+    assert '"coffee.jpg"' in call(address, "open_example", ["coffee.jpg"])
+
+
+def test_the_page_alone_leads_to_itself_and_has_nothing_else(shared_service, monkeypatch):
+    from demo.gradio_app import __main__ as alone
+    from demo.settings import Settings
+
+    monkeypatch.setattr(alone, "load", lambda _: shared_service)
+    app = alone.build(Settings(root_path="/sam"))
+    answer = ask(app, "GET", "/sam/")
+    assert (answer.status_code, answer.headers["location"]) == (307, "/sam/gradio/")
+    assert ask(app, "GET", "/sam/gradio/").status_code == 200
+    assert ask(app, "GET", "/sam/api/model").status_code == 404
+    assert ask(app, "GET", "/sam/healthz").json()["status"] == "ok"
+
+
+def test_previews_of_wide_pictures_keep_their_shape(visit, tmp_path):
+    Image.fromarray(np.zeros((100, 900, 3), np.uint8)).save(tmp_path / "wide.png")
+    client = visit()
+    client.predict(handle_file(str(tmp_path / "wide.png")), api_name="/open")
+    with Image.open(client.predict(api_name="/look")) as image:
+        assert image.size == (1280, 142)
