@@ -1,9 +1,11 @@
 """Every place where a mask can be decoded gives PyTorch's mask; the best that works is taken, the reasons are told."""
 
 import os
+import re
 
 import numpy as np
 import pytest
+from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
 
@@ -55,6 +57,16 @@ def test_best_tier_that_works_is_taken_and_told(sam_page):
     assert decoder["tier"] == ("wasm-threads" if os.cpu_count() > 1 else "wasm")
     assert [refusal["tier"] for refusal in decoder["refused"]][:1] == ["webgpu"]
     assert sam_page.page.locator("#tier").inner_text().startswith("WebAssembly")
+
+
+def test_memory_is_told_where_the_tier_is(sam_page, photographs):
+    sam_page.open()
+    sam_page.open_gallery(photographs["chelsea"])
+    sam_page.page.locator("#tier").click()
+    line = sam_page.page.locator("#memory")
+    expect(line).to_have_text(re.compile(r"Memory: (at least )?\d+ MB.*"))
+    expect(line).to_have_text(re.compile(r"Memory: \d+ MB, decoder, pictures and masks together\."), timeout=60_000)
+    assert int(re.search(r"\d+", line.inner_text())[0]) > 10, "a picture, its embedding and a decoder weigh more"
 
 
 def _skip_without(tier: str, sam_page) -> None:
