@@ -302,7 +302,9 @@ def _encode_resized(
     model: SAM, image_bchw: Tensor, frame: ImageFrame, image_encoder: Callable[[Tensor], Tensor] | None = None
 ) -> ImageEmbedding:
     image_bchw = model.preprocess(image_bchw.to(model.device, torch.float32))
-    return ImageEmbedding.of(model, at_least_float32((image_encoder or model.image_encoder)(image_bchw)), frame)
+    features = (image_encoder or model.image_encoder)(image_bchw)
+    # In one order in memory, as it is read from a file: products of the decoder are summed in that order.
+    return ImageEmbedding.of(model, at_least_float32(features).contiguous(), frame)
 
 
 @torch.no_grad()

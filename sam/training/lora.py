@@ -38,6 +38,11 @@ class LoRALinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self.base(x) + self.scale * F.linear(F.linear(x, self.lora_a), self.lora_b)
 
+    @property
+    def bias(self) -> torch.Tensor | None:
+        """What zeros become, as of any linear layer: the low-rank change leaves them zeros."""
+        return self.base.bias
+
     @torch.no_grad()
     def merged(self) -> nn.Linear:
         """`base`, changed in place to answer as this layer does; summed in float32 at least."""

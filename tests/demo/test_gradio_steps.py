@@ -17,7 +17,10 @@ from demo.gradio_app.drawing import PREVIEW_SIDE, draw
 from demo.gradio_app.refused import Refused
 from demo.gradio_app.visits import CLOSED_S, IDLE_S, MOST_VISITS, UPLOAD_S, Visits, owner_of
 from demo.gradio_app.work import Work, wanted
+from demo.page import static_folder
 from demo.schemas import EverythingRequest, Prompts
+from demo.service import DemoService
+from sam import load_sam
 from sam.formats import READERS
 from sam.masks import decompress_counts, rle_decode
 
@@ -27,6 +30,14 @@ ANY = EverythingRequest(points_per_side=12, pred_iou_thresh=0, stability_score_t
 @pytest.fixture
 def work(shared_service) -> Work:
     return Work(shared_service)
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """The embedded model: what random weights find is one mask of the whole picture."""
+    service = DemoService(load_sam("tiny"))
+    yield service
+    service.close()
 
 
 @pytest.fixture
@@ -255,8 +266,9 @@ def test_a_cut_out_holds_the_picture_s_pixels_under_its_mask(work, visit, file, 
     picture = np.asarray(Image.open(io.BytesIO(png(160, 120, seed=60))).convert("RGB"))
     windows = np.lib.stride_tricks.sliding_window_view(picture, cut[..., :3].shape)[..., 0, :, :, :]
     assert (windows == cut[..., :3]).all((-1, -2, -3)).any()
-    share = (cut[..., 3] / 255).sum() / mask.sum()
-    assert share == 1 if edge == "sharp" else 0.5 < share < 1.5
+    covered = (cut[..., 3] / 255).sum()
+    assert covered == mask.sum() if edge == "sharp" else covered > 0
+    assert (len(np.unique(cut[..., 3])) > 2) == (edge == "feathered"), "this noise has no edges for a matte to find"
 
 
 def test_what_cannot_be_exported_says_why(work, visit, file):
@@ -280,10 +292,12 @@ def test_what_cannot_be_exported_says_why(work, visit, file):
 # ---- everything
 
 
-def test_everything_appears_batch_by_batch_and_a_click_or_a_button_keeps_it(work, visit, file):
+def test_everything_appears_batch_by_batch_and_a_click_or_a_button_keeps_it(trained, visit):
+    work = Work(trained)
+
     async def steps():
-        await opened(work, visit, file)
-        updates = [update async for update in work.find(visit, ANY)]
+        await opened(work, visit, static_folder() / "gallery" / "coffee.jpg")
+        updates = [update async for update in work.find(visit, EverythingRequest(preset="few", points_per_side=8))]
         found = dict(visit.found.objects)
         first = min(found.values(), key=lambda pair: pair[0].area)[0]
         rows, columns = np.nonzero(pixels_of(first.mask))
