@@ -143,7 +143,7 @@ def peak_megabytes(task: Task, name: str) -> float:
 
 
 def resident_kilobytes(field: str) -> int:
-    """`VmRSS`, what the process holds now, or `VmHWM`, its peak."""
+    """`VmRSS`, what the process holds now, `RssAnon`, without what it reads of files, or `VmHWM`, its peak."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:"))
 

@@ -30,4 +30,5 @@ def test_nothing_left_the_machine_since_the_server_started(tripwire, server, sam
     sam_page.open()
     sam_page.open_gallery(photographs["chelsea"])
     sam_page.hover(130, 130)
-    assert [call for call in tripwire.calls if "elsewhere.test" not in call] == []
+    own = ("elsewhere.test", "content-autofill.googleapis.com")  # of the test above; of Chromium, on Gradio's page
+    assert [call for call in tripwire.calls if not any(name in call for name in own)] == []
