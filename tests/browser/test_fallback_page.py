@@ -55,7 +55,7 @@ def test_by_mouse_from_a_click_to_a_file(context, server, oracle, photographs):
     expect(page.get_by_label("1. cup")).to_be_checked()
 
     page.get_by_role("button", name="Take it home").click()
-    page.get_by_role("listbox", name="Format").click()
+    page.get_by_label("Format").click()
     page.get_by_role("option", name="COCO, run lengths").click()
     page.get_by_role("button", name="Make the file").click()
     with page.expect_download() as download:
