@@ -14,6 +14,9 @@ from sam.config import DecoderConfig, ViTConfig
 
 settings.register_profile("patient", deadline=None)  # a busy machine is no failure
 settings.load_profile("patient")
+if "PYTEST_XDIST_WORKER" in os.environ:  # two processes with threads for all cores each slow one another fourfold
+    torch.set_num_threads(1)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # for what the tests start
 
 
 @pytest.fixture(scope="session", autouse=True)

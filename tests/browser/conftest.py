@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ import pytest
 from browser_page import PATIENCE_MS, Guard, SamPage
 from browser_pictures import Oracle, Picture
 from browser_server import ROOT, DemoServer, Tripwire
+from filelock import FileLock
 from playwright.sync_api import Browser, BrowserContext, Playwright, sync_playwright
 
 from demo.page import Document, static_folder, vendor_is_built
@@ -30,6 +32,8 @@ CHROMIUM_FLAGS = (
     "--proxy-server=http://127.0.0.1:1",  # what Chromium itself calls home ends here; a context has the tripwire
 )
 INSTALL_S = 600
+ONE_AT_A_TIME = FileLock(Path(tempfile.gettempdir()) / "segment-anything-tests.lock")
+"""The tests run in two processes; what is missing is installed and built by one of them."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -56,7 +60,8 @@ def tripwire() -> Iterator[Tripwire]:
 
 @pytest.fixture(scope="session")
 def chromium(playwright: Playwright) -> Iterator[Browser]:
-    path = _find_chromium(playwright) or _install_chromium()
+    with ONE_AT_A_TIME:
+        path = _find_chromium(playwright) or _install_chromium()
     if path is None:
         pytest.skip("no Chromium: none is installed, CHROMIUM names none, and apt-get could not install it")
     browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS, timeout=PATIENCE_MS)
@@ -67,6 +72,11 @@ def chromium(playwright: Playwright) -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def runtime() -> None:
     """What the page runs on, and the page as it is served to people: built, and from the sources as they are now."""
+    with ONE_AT_A_TIME:
+        _build_page()
+
+
+def _build_page() -> None:
     static = static_folder()
     document = Document(static)
     if vendor_is_built(static) and document.path != document.source:
