@@ -32,7 +32,7 @@ from demo.problems import (
     UnknownPicture,
     UnsupportedPicture,
 )
-from demo.prompt_routes import add_prompt_routes
+from demo.prompt_routes import add_prompt_routes, visitor_of
 from demo.reference import EVENT_STREAM, SAFETENSORS, Hash, add_reference, binary, describe, refusals
 from demo.schemas import (
     Decoder,
@@ -83,13 +83,17 @@ def create_bare_app(service: Service, *, hosting: Hosting = DIRECT) -> FastAPI:
         redirect_slashes=False,  # to whole addresses, which name the host and scheme behind a proxy
         lifespan=_lifespan(service),
     )
+    app.state.service = service
     app.add_middleware(SecurityHeaders, hosting=hosting)
     app.add_middleware(UnderRootPath, hosting=hosting)
     _add_problem_handlers(app, hosting)
 
     @app.get("/healthz", summary="Whether the server is well, and how much waits", tags=["model"])
-    async def health() -> HealthReply:
-        return service.health()
+    async def health(response: Response) -> HealthReply:
+        """503 where nothing can be encoded any more and only a new process helps: what watches may start one."""
+        reply = service.health()
+        response.status_code = 200 if reply.status == "ok" else 503
+        return reply
 
     return app
 
@@ -147,7 +151,8 @@ def _add_image_routes(app: FastAPI, service: Service, prefix: str) -> None:
     )
     async def upload(request: Request, response: Response) -> ImageReply:
         """The body is the picture file itself, or a form with it in the field `file`."""
-        picture, is_new = await service.add(await read_upload(request, service.limits.max_bytes))
+        data = await read_upload(request, service.limits.max_bytes)
+        picture, is_new = await service.add(data, visitor=visitor_of(request))
         response.status_code = 201 if is_new else 200
         return _describe_picture(picture, service, prefix)
 

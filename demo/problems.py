@@ -12,6 +12,7 @@ Problem
 ├── UnfitObjects 422            the objects cannot be written in the format
 ├── OtherWeights 409            the address names weights that are not loaded
 ├── Busy 503                    the line before a worker is full
+│   └── Stalled 503             a worker does not come back from what it does
 ├── EncodeFailed 500            the model raised
 └── Unexpected 500              a fault of ours; the detail stays in the log
 """
@@ -112,6 +113,10 @@ class Busy(Problem):
     @property
     def headers(self) -> dict[str, str]:
         return {"Retry-After": str(self.extensions["retry_after_s"])}
+
+
+class Stalled(Busy):
+    title = "A worker does not come back; try again"
 
 
 class EncodeFailed(Problem):

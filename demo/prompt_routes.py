@@ -50,9 +50,9 @@ def _decode_routes(service: Service) -> APIRouter:
         response_class=Response,
         responses={**binary(SAFETENSORS, "low_res_logits fp16 [4,256,256], iou_predictions fp32 [4]"), **_ASKED},
     )
-    async def decode(image_id: Hash, prompts: Prompts) -> Response:
+    async def decode(request: Request, image_id: Hash, prompts: Prompts) -> Response:
         """What the decoder in the browser would answer; the page asks here where it cannot decode itself."""
-        body = await service.decode_file(image_id, prompts)
+        body = await service.decode_file(image_id, prompts, visitor=visitor_of(request))
         return Response(body, media_type=SAFETENSORS, headers={"Cache-Control": "no-store"})
 
     return router
@@ -64,9 +64,9 @@ def _predict_routes(service: Service) -> APIRouter:
     @router.post(
         "/api/images/{image_id}/predict", summary="Masks for points, boxes and masks, in batches", responses=_ASKED
     )
-    async def predict(image_id: Hash, request: PredictRequest) -> PredictReply:
+    async def predict(request: Request, image_id: Hash, wanted: Annotated[PredictRequest, Body()]) -> PredictReply:
         """Waits for the picture's embedding where need be. Coordinates are pixels of the upright picture."""
-        return await service.predict(image_id, request)
+        return await service.predict(image_id, wanted, visitor=visitor_of(request))
 
     return router
 
@@ -88,8 +88,7 @@ def _everything_routes(service: Service, prefix: str, stops: dict[str, threading
         next decoder batch.
         """
         name, stop = secrets.token_urlsafe(12), threading.Event()
-        visitor = request.client.host if request.client else ""
-        updates = service.everything(image_id, wanted, visitor=visitor, stop=stop)
+        updates = service.everything(image_id, wanted, visitor=visitor_of(request), stop=stop)
         first = await anext(updates)  # what is refused is refused before the stream begins
         stops[name] = stop
 
@@ -144,6 +143,11 @@ async def _events(first: EverythingUpdate, updates: AsyncIterator[EverythingUpda
         yield Event("failed", Unexpected("the log of the server says more").document())
     else:
         yield Event("done" if last.done == last.total else "cancelled", {})
+
+
+def visitor_of(request: Request) -> str:
+    """Who is asking, as far as turns are concerned: the address at the other end of the connection."""
+    return request.client.host if request.client else ""
 
 
 def route_with_bodies_of(max_bytes: int) -> type[APIRoute]:
