@@ -16,6 +16,7 @@ from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from demo.app import create_app
 from demo.lanes import any_left
@@ -78,8 +79,9 @@ def serve(arguments: Sequence[str] | None, build: Callable[[Settings], FastAPI])
     except (ValueError, OSError) as error:
         print(f"python -m demo: {error}", file=sys.stderr)
         return 2
-    config = uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=_DRAIN_S)
-    server = DemoServer(config, address_of(listener), open_page=settings.open, refuse=app.state.service.refuse)
+    server = DemoServer(
+        uvicorn_config(app, settings), address_of(listener), open_page=settings.open, refuse=app.state.service.refuse
+    )
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # while it runs uvicorn has its own; then it raises the signal again,
     with suppress(KeyboardInterrupt):  # and this one: but whoever stops in order ends with 0
         server.run(sockets=[listener])
@@ -87,6 +89,19 @@ def serve(arguments: Sequence[str] | None, build: Callable[[Settings], FastAPI])
         sys.stdout.flush()
         os._exit(0)
     return 0
+
+
+def uvicorn_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
+    """How uvicorn serves: who may say for whom a request comes is named by our settings alone."""
+    proxies = [str(network) for network in settings.proxy_networks]
+    return uvicorn.Config(
+        app,
+        log_level="warning",
+        server_header=False,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=proxies,
+        timeout_graceful_shutdown=_DRAIN_S,
+    )
 
 
 def listen(settings: Settings) -> socket.socket:

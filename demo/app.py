@@ -13,6 +13,7 @@ from fastapi.responses import FileResponse, JSONResponse, RedirectResponse, Stre
 from starlette.exceptions import HTTPException
 
 from demo.bodies import read_upload
+from demo.clients import client_of
 from demo.codings import Coding, choose_coding
 from demo.headers import GRADIO_PATH, SecurityHeaders, security_headers
 from demo.hosting import DIRECT, Hosting, UnderRootPath
@@ -32,7 +33,7 @@ from demo.problems import (
     UnknownPicture,
     UnsupportedPicture,
 )
-from demo.prompt_routes import add_prompt_routes, visitor_of
+from demo.prompt_routes import add_prompt_routes
 from demo.reference import EVENT_STREAM, SAFETENSORS, Hash, add_reference, binary, describe, refusals
 from demo.schemas import (
     Decoder,
@@ -152,7 +153,7 @@ def _add_image_routes(app: FastAPI, service: Service, prefix: str) -> None:
     async def upload(request: Request, response: Response) -> ImageReply:
         """The body is the picture file itself, or a form with it in the field `file`."""
         data = await read_upload(request, service.limits.max_bytes)
-        picture, is_new = await service.add(data, visitor=visitor_of(request))
+        picture, is_new = await service.add(data, visitor=client_of(request.scope))
         response.status_code = 201 if is_new else 200
         return _describe_picture(picture, service, prefix)
 

@@ -15,6 +15,7 @@ from fastapi.routing import APIRoute
 from starlette.types import Message, Receive
 
 from demo.bodies import read_body
+from demo.clients import client_of
 from demo.problems import BadRequest, Busy, Problem, TooManyBytes, Unexpected, UnknownPicture, UnknownSearch
 from demo.reference import EVENT_STREAM, SAFETENSORS, Hash, binary, refusals
 from demo.schemas import (
@@ -52,7 +53,7 @@ def _decode_routes(service: Service) -> APIRouter:
     )
     async def decode(request: Request, image_id: Hash, prompts: Prompts) -> Response:
         """What the decoder in the browser would answer; the page asks here where it cannot decode itself."""
-        body = await service.decode_file(image_id, prompts, visitor=visitor_of(request))
+        body = await service.decode_file(image_id, prompts, visitor=client_of(request.scope))
         return Response(body, media_type=SAFETENSORS, headers={"Cache-Control": "no-store"})
 
     return router
@@ -66,7 +67,7 @@ def _predict_routes(service: Service) -> APIRouter:
     )
     async def predict(request: Request, image_id: Hash, wanted: Annotated[PredictRequest, Body()]) -> PredictReply:
         """Waits for the picture's embedding where need be. Coordinates are pixels of the upright picture."""
-        return await service.predict(image_id, wanted, visitor=visitor_of(request))
+        return await service.predict(image_id, wanted, visitor=client_of(request.scope))
 
     return router
 
@@ -88,7 +89,7 @@ def _everything_routes(service: Service, prefix: str, stops: dict[str, threading
         next decoder batch.
         """
         name, stop = secrets.token_urlsafe(12), threading.Event()
-        updates = service.everything(image_id, wanted, visitor=visitor_of(request), stop=stop)
+        updates = service.everything(image_id, wanted, visitor=client_of(request.scope), stop=stop)
         first = await anext(updates)  # what is refused is refused before the stream begins
         stops[name] = stop
 
@@ -143,11 +144,6 @@ async def _events(first: EverythingUpdate, updates: AsyncIterator[EverythingUpda
         yield Event("failed", Unexpected("the log of the server says more").document())
     else:
         yield Event("done" if last.done == last.total else "cancelled", {})
-
-
-def visitor_of(request: Request) -> str:
-    """Who is asking, as far as turns are concerned: the address at the other end of the connection."""
-    return request.client.host if request.client else ""
 
 
 def route_with_bodies_of(max_bytes: int) -> type[APIRoute]:
