@@ -28,6 +28,8 @@ NO_TEMPORARY_FOLDER = (
     "no folder for temporary files can be written, so there is no Gradio page; mount a tmpfs at /tmp, or set TMPDIR"
 )
 
+ANY_NAME = "the server answers to any name, as none can be known here; --allowed-hosts names those that are yours"
+
 
 class DemoServer(uvicorn.Server):
     """A server that says where it is, and opens the page, once it answers."""
@@ -65,6 +67,8 @@ def serve(arguments: Sequence[str] | None, build: Callable[[Settings], FastAPI])
         print(f"python -m demo: {error}", file=sys.stderr)
         return 2
     config = uvicorn_config(app, settings)
+    if not settings.allowed_hosts and settings.hosting.serves_any_host:
+        print(f"Note: {ANY_NAME}", flush=True)
     with suppress(KeyboardInterrupt):  # uvicorn stops in order and then raises it again
         DemoServer(config, address_of(listener), open_page=settings.open).run(sockets=[listener])
     return 0
@@ -74,7 +78,12 @@ def uvicorn_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
     """How uvicorn serves: who may say for whom a request comes is named by our settings alone."""
     proxies = [str(network) for network in settings.proxy_networks]
     return uvicorn.Config(
-        app, log_level="warning", server_header=False, proxy_headers=bool(proxies), forwarded_allow_ips=proxies
+        app,
+        log_level="warning",
+        server_header=False,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=proxies,
+        ws="none",
     )
 
 
@@ -96,7 +105,7 @@ def listen(settings: Settings) -> socket.socket:
 def build(settings: Settings) -> FastAPI:
     """The whole application: model, service, routes and, where Gradio is installed, its page."""
     service = load(settings)
-    app = create_app(service, hosting=settings.hosting)
+    app = create_app(service, hosting=settings.hosting, safeguards=settings.safeguards)
     if not vendor_is_built(static_folder()):
         print(f"Note: {VENDOR_HINT}", flush=True)
     if not _has_temporary_folder():

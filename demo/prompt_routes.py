@@ -15,7 +15,16 @@ from fastapi.routing import APIRoute
 from starlette.types import Message, Receive
 
 from demo.bodies import read_body
-from demo.problems import BadRequest, Busy, Problem, TooManyBytes, Unexpected, UnknownPicture, UnknownSearch
+from demo.problems import (
+    BadRequest,
+    Busy,
+    Problem,
+    TooManyBytes,
+    TooManyRequests,
+    Unexpected,
+    UnknownPicture,
+    UnknownSearch,
+)
 from demo.reference import EVENT_STREAM, SAFETENSORS, Hash, binary, refusals
 from demo.schemas import (
     MAX_PREDICT_BYTES,
@@ -31,7 +40,7 @@ from demo.schemas import (
 from demo.streams import stream, update_event
 
 log = logging.getLogger(__name__)
-_ASKED = refusals(UnknownPicture, BadRequest, TooManyBytes, Busy)
+_ASKED = refusals(UnknownPicture, BadRequest, TooManyBytes, TooManyRequests, Busy)
 
 
 def add_prompt_routes(app: FastAPI, service: Service, prefix: str) -> None:
