@@ -32,6 +32,8 @@ NO_TEMPORARY_FOLDER = (
     "no folder for temporary files can be written, so there is no Gradio page; mount a tmpfs at /tmp, or set TMPDIR"
 )
 
+ANY_NAME = "the server answers to any name, as none can be known here; --allowed-hosts names those that are yours"
+
 
 class DemoServer(uvicorn.Server):
     """A server that says where it is, and opens the page, once it answers.
@@ -79,6 +81,8 @@ def serve(arguments: Sequence[str] | None, build: Callable[[Settings], FastAPI])
     except (ValueError, OSError) as error:
         print(f"python -m demo: {error}", file=sys.stderr)
         return 2
+    if not settings.allowed_hosts and settings.hosting.serves_any_host:
+        print(f"Note: {ANY_NAME}", flush=True)
     server = DemoServer(
         uvicorn_config(app, settings), address_of(listener), open_page=settings.open, refuse=app.state.service.refuse
     )
@@ -101,6 +105,7 @@ def uvicorn_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         proxy_headers=bool(proxies),
         forwarded_allow_ips=proxies,
         timeout_graceful_shutdown=_DRAIN_S,
+        ws="none",
     )
 
 
@@ -122,7 +127,7 @@ def listen(settings: Settings) -> socket.socket:
 def build(settings: Settings) -> FastAPI:
     """The whole application: model, service, routes and, where Gradio is installed, its page."""
     service = load(settings)
-    app = create_app(service, hosting=settings.hosting)
+    app = create_app(service, hosting=settings.hosting, safeguards=settings.safeguards)
     if not vendor_is_built(static_folder()):
         print(f"Note: {VENDOR_HINT}", flush=True)
     if not _has_temporary_folder():

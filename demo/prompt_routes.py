@@ -16,7 +16,16 @@ from starlette.types import Message, Receive
 
 from demo.bodies import read_body
 from demo.clients import client_of
-from demo.problems import BadRequest, Busy, Problem, TooManyBytes, Unexpected, UnknownPicture, UnknownSearch
+from demo.problems import (
+    BadRequest,
+    Busy,
+    Problem,
+    TooManyBytes,
+    TooManyRequests,
+    Unexpected,
+    UnknownPicture,
+    UnknownSearch,
+)
 from demo.reference import EVENT_STREAM, SAFETENSORS, Hash, binary, refusals
 from demo.schemas import (
     MAX_PREDICT_BYTES,
@@ -32,7 +41,7 @@ from demo.schemas import (
 from demo.streams import stream, update_event
 
 log = logging.getLogger(__name__)
-_ASKED = refusals(UnknownPicture, BadRequest, TooManyBytes, Busy)
+_ASKED = refusals(UnknownPicture, BadRequest, TooManyBytes, TooManyRequests, Busy)
 
 
 def add_prompt_routes(app: FastAPI, service: Service, prefix: str) -> None:
