@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import threading
 import time
@@ -16,7 +15,7 @@ import numpy as np
 from demo.cache import ByteCache
 from demo.codings import Coding, compress
 from demo.lanes import Lane, result
-from demo.pictures import PictureLimits, read_picture, write_png
+from demo.pictures import PictureLimits, picture_name, read_picture, write_png
 from demo.problems import BrokenPicture, EncodeFailed, Problem, Unexpected, UnknownPicture
 from demo.schemas import Event, ModelInfo, Picture, Precision
 from demo.service.estimates import EncodeTimes
@@ -100,12 +99,13 @@ class Pictures:
         self._reading.close()
         self._encoding.close()
 
-    async def add(self, data: bytes) -> tuple[Picture, bool]:
+    async def add(self, data: bytes, *, owner: str = "") -> tuple[Picture, bool]:
         """Read a picture file and queue its encode; True when the picture is new here.
 
-        A picture that is here or on its way is joined, not read again. One whose encode failed is tried again.
+        A picture that is here or on its way is joined, not read again. One whose encode failed is tried again. Those of
+        an owner, who is known by a secret, are joined by nobody else.
         """
-        image_id = hashlib.sha256(data).hexdigest()
+        image_id = picture_name(data, owner)
         job, is_new = self._join_or_begin(image_id, data)
         return await result(job.read), is_new
 
@@ -198,7 +198,7 @@ class Pictures:
         try:
             encoded = self._encode(job, picture, data, pixels)
         except Exception as error:
-            log.exception("the encode of picture %s failed", job.image_id)
+            log.exception("an encode failed")  # which picture it was is nobody's business
             self._finish(job, _FAILURE_BYTES)
             job.encoded.set_exception(EncodeFailed(type(error).__name__, id=job.image_id))
         else:

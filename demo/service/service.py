@@ -119,9 +119,9 @@ class DemoService:
 
     # ---- pictures ---------------------------------------------------------------------------------
 
-    async def add(self, data: bytes) -> tuple[Picture, bool]:
-        """Read a picture file and queue its encode; True when the picture is new here."""
-        return await self._pictures.add(data)
+    async def add(self, data: bytes, *, owner: str = "") -> tuple[Picture, bool]:
+        """Read a picture file and queue its encode; True when the picture is new here, or to its owner."""
+        return await self._pictures.add(data, owner=owner)
 
     def progress(self, image_id: str) -> AsyncIterator[Event]:
         """What becomes of a picture, from now until it is done or has failed."""
