@@ -31,7 +31,7 @@ FEW_POINTS = {**ANYTHING, "points_per_side": 8}
 
 @pytest.fixture(scope="module")
 def address(shared_service):
-    with serving(create_app(shared_service)) as address:
+    with serving(create_app(shared_service), lent=True) as address:
         yield address
 
 
