@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from demo.answers import refusal
 from demo.bodies import read_upload
+from demo.clients import client_of
 from demo.codings import Coding, choose_coding
 from demo.headers import GRADIO_PATH, SecurityHeaders, security_headers
 from demo.hosting import DIRECT, Hosting, UnderRootPath
@@ -92,6 +93,7 @@ def create_bare_app(service: Service, *, hosting: Hosting = DIRECT, safeguards: 
         lifespan=_lifespan(service),
         dependencies=[Depends(require_owner)] if safeguards.private else [],
     )
+    app.state.service = service
     if safeguards.private:
         app.add_middleware(PrivateVisits, hosting=hosting)
     app.add_middleware(RateLimits, rates=safeguards.rates, hosting=hosting)
@@ -101,8 +103,11 @@ def create_bare_app(service: Service, *, hosting: Hosting = DIRECT, safeguards: 
     _add_problem_handlers(app, hosting)
 
     @app.get("/healthz", summary="Whether the server is well, and how much waits", tags=["model"])
-    async def health() -> HealthReply:
-        return service.health()
+    async def health(response: Response) -> HealthReply:
+        """503 where nothing can be encoded any more and only a new process helps: what watches may start one."""
+        reply = service.health()
+        response.status_code = 200 if reply.status == "ok" else 503
+        return reply
 
     return app
 
@@ -160,9 +165,8 @@ def _add_image_routes(app: FastAPI, service: Service, prefix: str) -> None:
     )
     async def upload(request: Request, response: Response) -> ImageReply:
         """The body is the picture file itself, or a form with it in the field `file`."""
-        picture, is_new = await service.add(
-            await read_upload(request, service.limits.max_bytes), owner=owner_of(request)
-        )
+        data = await read_upload(request, service.limits.max_bytes)
+        picture, is_new = await service.add(data, visitor=client_of(request.scope), owner=owner_of(request))
         response.status_code = 201 if is_new else 200
         return _describe_picture(picture, service, prefix)
 

@@ -15,6 +15,7 @@ Problem
 ├── OtherWeights 409            the address names weights that are not loaded
 ├── TooManyRequests 429         one client asks more often than it may
 ├── Busy 503                    the line before a worker is full
+│   └── Stalled 503             a worker does not come back from what it does
 ├── EncodeFailed 500            the model raised
 └── Unexpected 500              a fault of ours; the detail stays in the log
 """
@@ -139,6 +140,10 @@ class ComeAgain(Problem):
 
 class Busy(ComeAgain):
     status, title = 503, "Too much work is waiting; try again"
+
+
+class Stalled(Busy):
+    title = "A worker does not come back; try again"
 
 
 class TooManyRequests(ComeAgain):

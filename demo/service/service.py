@@ -14,7 +14,7 @@ import torch
 from demo.codings import Coding
 from demo.lanes import Lane, result
 from demo.pictures import DEFAULT_LIMITS, PictureLimits
-from demo.problems import OtherWeights
+from demo.problems import OtherWeights, Problem
 from demo.schemas import (
     Candidates,
     Decoder,
@@ -37,7 +37,7 @@ from demo.schemas import (
 from demo.service import objects, prompting
 from demo.service.decoders import Decoders
 from demo.service.everything import Everything
-from demo.service.pictures import Encode, Pictures
+from demo.service.pictures import DEADLINE_S, Encode, Pictures
 from demo.settings import Settings
 from demo.wire import pack_masks
 from sam import SAM, encoders, load_sam, predictor
@@ -75,6 +75,7 @@ class DemoService:
         limits: PictureLimits = DEFAULT_LIMITS,
         encode: Encode | None = None,
         encoder: EncoderReply | None = None,
+        deadline_s: float = DEADLINE_S,
     ) -> None:
         self.model, self.encoder = model, encoder or EncoderReply(way=encoders.TORCH)
         self.limits = limits
@@ -89,11 +90,12 @@ class DemoService:
             cache_bytes=cache_bytes,
             limits=limits,
             first_s=self.encoder.seconds.get(self.encoder.way),
+            deadline_s=deadline_s,
         )
         self._decoders = Decoders(model)
-        self._decoding = Lane("decode prompts", capacity=_WAITING_DECODES, retry_after_s=1)
+        self._decoding = Lane("decode prompts", capacity=_WAITING_DECODES, first_s=0.1)
         self._everything = Everything(model)
-        self._exporting = Lane("write files", capacity=_WAITING_EXPORTS, retry_after_s=5)
+        self._exporting = Lane("write files", capacity=_WAITING_EXPORTS, first_s=1)
 
     # ---- life -------------------------------------------------------------------------------------
 
@@ -101,14 +103,26 @@ class DemoService:
         """Begin to export the decoder graphs, in the background and once."""
         self._decoders.begin()
 
+    def refuse(self, reason: Problem) -> None:
+        """Answer all that waits, and whatever comes, with `reason`; what runs is finished."""
+        for lane in self._lanes:
+            lane.refuse(reason)
+
     def close(self) -> None:
         """Drop what waits; call once, when no request will follow."""
-        for part in (self._pictures, self._decoding, self._everything, self._exporting, self._decoders):
-            part.close()
+        for lane in self._lanes:
+            lane.close()
+
+    @property
+    def _lanes(self) -> tuple[Lane, ...]:
+        parts = (self._pictures, self._everything, self._decoders)
+        return self._decoding, self._exporting, *(lane for part in parts for lane in part.lanes)
 
     def health(self) -> HealthReply:
         cached = self._pictures.cached
         return HealthReply(
+            status="stalled" if any(lane.stalled for lane in self._lanes) else "ok",
+            lost_threads=sum(lane.lost for lane in self._lanes),
             model=self.model_info,
             encoder=self.encoder,
             queue=self._pictures.queue,
@@ -119,9 +133,12 @@ class DemoService:
 
     # ---- pictures ---------------------------------------------------------------------------------
 
-    async def add(self, data: bytes, *, owner: str = "") -> tuple[Picture, bool]:
-        """Read a picture file and queue its encode; True when the picture is new here, or to its owner."""
-        return await self._pictures.add(data, owner=owner)
+    async def add(self, data: bytes, *, visitor: str = "", owner: str = "") -> tuple[Picture, bool]:
+        """Read a picture file and queue its encode; True when the picture is new here, or to the owner if it has one.
+
+        Visitors have their turns. owner: the secret of the only one for whom the picture is.
+        """
+        return await self._pictures.add(data, visitor=visitor, owner=owner)
 
     def progress(self, image_id: str) -> AsyncIterator[Event]:
         """What becomes of a picture, from now until it is done or has failed."""
@@ -140,10 +157,11 @@ class DemoService:
 
     # ---- prompts ----------------------------------------------------------------------------------
 
-    async def decode_file(self, image_id: str, prompts: Prompts) -> bytes:
+    async def decode_file(self, image_id: str, prompts: Prompts, *, visitor: str = "") -> bytes:
         """All four low-resolution masks for the prompts, as the decoder graph in the browser would answer."""
         encoded = await self._pictures.encoded(image_id)
-        logits, iou = await result(self._decoding.submit(prompting.decode, self.model, encoded.embedding, prompts))
+        asked = (self.model, encoded.embedding, prompts)
+        logits, iou = await result(self._decoding.submit(prompting.decode, *asked, visitor=visitor))
         return pack_masks(logits, iou, model=self.model_info, picture=encoded.picture)
 
     async def segment(self, image_id: str, prompts: Prompts) -> Segment:
@@ -165,13 +183,11 @@ class DemoService:
         """A mask as it looks on a preview of (height, width)."""
         return objects.sketch(mask, hw)
 
-    async def predict(self, image_id: str, request: PredictRequest) -> PredictReply:
+    async def predict(self, image_id: str, request: PredictRequest, *, visitor: str = "") -> PredictReply:
         """Masks for a batch of prompts; between two of them others have their turn."""
         encoded = await self._pictures.encoded(image_id)
-        answers = [
-            await result(self._decoding.submit(prompting.masks, self.model, encoded.embedding, prompts, request))
-            for prompts in request.prompts
-        ]
+        ask = partial(self._decoding.submit, prompting.masks, self.model, encoded.embedding, visitor=visitor)
+        answers = [await result(ask(prompts, request)) for prompts in request.prompts]
         return PredictReply(
             image_id=image_id,
             model=self.model_info,
