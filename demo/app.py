@@ -11,6 +11,7 @@ from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, RedirectResponse, StreamingResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from demo.answers import refusal
 from demo.bodies import read_upload
@@ -302,6 +303,10 @@ def _add_problem_handlers(app: FastAPI, hosting: Hosting) -> None:
     @app.exception_handler(HTTPException)
     async def refuse_address(request: Request, error: HTTPException) -> Response:
         return refusal(HttpProblem(error.status_code, error.detail), error.headers)
+
+    @app.exception_handler(ClientDisconnect)
+    async def say_nothing(request: Request, error: ClientDisconnect) -> Response:
+        return Response(status_code=400)  # whoever broke the upload off is not there to read it
 
     @app.exception_handler(Exception)
     async def apologise(request: Request, error: Exception) -> Response:
