@@ -17,7 +17,7 @@ from PIL import Image
 
 from demo.app import create_app
 from demo.schemas import EverythingRequest, PredictRequest
-from demo.service import DemoService
+from demo.service import DemoService, LoadedModel
 from sam.automatic import SamAutomaticMaskGenerator, by_area, without_duplicates
 from sam.automatic.decoder import PointDecoder
 from sam.masks import decompress_counts, rle_decode
@@ -311,7 +311,7 @@ def test_a_search_that_fails_says_so_in_its_stream(address, image_id, monkeypatc
 
 
 def test_fine_looks_at_the_picture_itself(model):
-    service = DemoService(model, limits=LIMITS)
+    service = DemoService(LoadedModel(model), limits=LIMITS)
     browser = Browser(create_app(service))
     body = {**ANYTHING, "preset": "fine", "points_per_side": 2}
     answer = browser.post(f"/api/images/{browser.upload(png(seed=3))['id']}/everything", json=body)
