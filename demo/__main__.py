@@ -15,6 +15,7 @@ from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from demo.app import create_app
 from demo.page import VENDOR_HINT, static_folder, vendor_is_built
@@ -63,10 +64,18 @@ def serve(arguments: Sequence[str] | None, build: Callable[[Settings], FastAPI])
     except (ValueError, OSError) as error:
         print(f"python -m demo: {error}", file=sys.stderr)
         return 2
-    config = uvicorn.Config(app, log_level="warning", server_header=False)
+    config = uvicorn_config(app, settings)
     with suppress(KeyboardInterrupt):  # uvicorn stops in order and then raises it again
         DemoServer(config, address_of(listener), open_page=settings.open).run(sockets=[listener])
     return 0
+
+
+def uvicorn_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
+    """How uvicorn serves: who may say for whom a request comes is named by our settings alone."""
+    proxies = [str(network) for network in settings.proxy_networks]
+    return uvicorn.Config(
+        app, log_level="warning", server_header=False, proxy_headers=bool(proxies), forwarded_allow_ips=proxies
+    )
 
 
 def listen(settings: Settings) -> socket.socket:

@@ -8,13 +8,19 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
+from demo.clients import Network, read_networks
 from demo.hosting import Hosting
 from demo.pictures import PICTURE_PIXELS_ROOF, PictureLimits
 
 ENVIRONMENT_PREFIX = "SAM_DEMO_"
 SPACE_VARIABLE = "SPACE_ID"
-SPACE_DEFAULTS = {"frame_ancestors": "https://huggingface.co", "isolation_headers": False}
-"""On a Hugging Face Space, which sets the variable: it frames the page, and adds the headers that the README names."""
+SPACE_DEFAULTS = {
+    "frame_ancestors": "https://huggingface.co",
+    "isolation_headers": False,
+    "trusted_proxies": "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16",
+}
+"""On a Hugging Face Space, which sets the variable: it frames the page, adds the headers that the README names, and
+nothing but its proxy reaches the server, from a private address."""
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 _PREPROCESSING = ("auto", "sam", "medsam")
 _ENCODERS = ("auto", "torch", "onnxruntime", "bf16")
@@ -49,6 +55,7 @@ class Settings:
     max_upload_mb: int = 50
     max_megapixels: int = 60
     root_path: str = ""
+    trusted_proxies: str = ""
     frame_ancestors: str = ""
     isolation_headers: bool = True
     open: bool = True
@@ -65,7 +72,7 @@ class Settings:
         _one_of("encoder", self.encoder, _ENCODERS)
         if not self.host or not self.checkpoint:
             raise ValueError(f"host is {self.host!r} and checkpoint is {self.checkpoint!r}; neither may be empty")
-        _ = self.hosting  # refuses what it cannot do
+        _ = self.hosting, self.proxy_networks  # refuse what they cannot do
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -83,6 +90,10 @@ class Settings:
     @property
     def hosting(self) -> Hosting:
         return Hosting(self.root_path, self.frame_ancestors, self.isolation_headers)
+
+    @property
+    def proxy_networks(self) -> tuple[Network, ...]:
+        return read_networks(self.trusted_proxies, "trusted-proxies")
 
     @property
     def limits(self) -> PictureLimits:
@@ -145,6 +156,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--max-megapixels", type=int, metavar="MP", help=f"largest picture (default {default.max_megapixels})")
     add("--root-path", metavar="/PREFIX", help="where a reverse proxy mounts the server (default: at its root)")
+    add(
+        "--trusted-proxies",
+        metavar="NETWORKS",
+        help="reverse proxies whose X-Forwarded-For and -Proto are believed, as 127.0.0.1,10.0.0.0/8 (default: none)",
+    )
     add("--frame-ancestors", metavar="ORIGINS", help="who may show the page in a frame (default: nobody)")
     add(
         "--isolation-headers",
