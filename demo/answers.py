@@ -1,14 +1,24 @@
-"""Answers that several groups of routes give: bodies that never change, in the coding that their reader takes."""
+"""Answers that routes and what stands before them give: refusals, and bodies that never change."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
-from fastapi import Request, Response
+from fastapi import Request
+from fastapi.responses import JSONResponse, Response
 
 from demo.codings import Coding, choose_coding
+from demo.problems import Problem
 
 IMMUTABLE = "private, max-age=31536000, immutable"
+
+
+def refusal(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
+    """The problem document, which nobody keeps."""
+    headers = {"Cache-Control": "no-store", **problem.headers, **(headers or {})}
+    return JSONResponse(
+        problem.document(), status_code=problem.status, headers=headers, media_type="application/problem+json"
+    )
 
 
 def immutable(request: Request, body: bytes, *, etag: str, media_type: str, coding: Coding = "identity") -> Response:

