@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, RedirectResponse, StreamingResponse
 from starlette.exceptions import HTTPException
@@ -20,6 +20,7 @@ from demo.hosting import DIRECT, Hosting, UnderRootPath
 from demo.model_routes import LENDING, ChosenModel, add_model_routes
 from demo.origins import OwnOrigin
 from demo.page import Document, StaticPage, static_folder
+from demo.privacy import PrivateVisits, owner_of, require_owner
 from demo.problems import (
     BadRequest,
     BrokenPicture,
@@ -81,8 +82,11 @@ def create_bare_app(service: Service, *, hosting: Hosting = DIRECT, safeguards: 
         openapi_url=None,
         redirect_slashes=False,  # to whole addresses, which name the host and scheme behind a proxy
         lifespan=_lifespan(service),
+        dependencies=[Depends(require_owner)] if safeguards.private else [],
     )
     app.state.service = service
+    if safeguards.private:
+        app.add_middleware(PrivateVisits, hosting=hosting)
     app.add_middleware(RateLimits, rates=safeguards.rates, hosting=hosting)
     app.add_middleware(OwnOrigin, hosting=hosting)
     app.add_middleware(SecurityHeaders, hosting=hosting)
@@ -124,7 +128,8 @@ def _add_image_routes(app: FastAPI, service: Service, prefix: str) -> None:
     async def upload(request: Request, response: Response, model: ChosenModel = None) -> ImageReply:
         """The body is the picture file itself, or a form with it in the field `file`."""
         data = await read_upload(request, service.limits.max_bytes)
-        picture, is_new = await service.add(data, model=model, visitor=client_of(request.scope))
+        visitor, owner = client_of(request.scope), owner_of(request)
+        picture, is_new = await service.add(data, model=model, visitor=visitor, owner=owner)
         response.status_code = 201 if is_new else 200
         return _describe_picture(picture, model, prefix)
 

@@ -16,7 +16,7 @@ from demo.schemas import EverythingRequest, EverythingUpdate, FoundObject
 from sam import SAM
 from sam.automatic import Record, SamAutomaticMaskGenerator, Settings, Update, by_area, tree, without_duplicates
 from sam.automatic.grids import crops, point_grids
-from sam.masks import compress_counts
+from sam.masks import rle_compress
 from sam.predictor import ImageEmbedding
 
 RUNS = 16  # searches under way; each more makes all others slower
@@ -133,10 +133,9 @@ def _parents(records: list[Record]) -> dict[int, int]:
 
 def _found(record: Record) -> FoundObject:
     left, top, width, height = record["bbox"]  # of outermost pixels
-    rle = record["segmentation"]
     return FoundObject(
         id=record["id"],
-        mask={"size": rle["size"], "counts": compress_counts(rle["counts"])},
+        mask=rle_compress(record["segmentation"]),
         score=round(float(record["predicted_iou"]), 4),
         stability=round(float(record["stability_score"]), 4),
         area=int(record["area"]),

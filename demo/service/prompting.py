@@ -10,7 +10,7 @@ from PIL import Image
 
 from demo.schemas import MaskReply, PredictRequest, Prompts, Segment
 from sam import SAM, predictor
-from sam.masks import compress_counts, rle_encode, stability_score
+from sam.masks import rle_compress, rle_encode, stability_score
 from sam.predictor import ImageEmbedding
 
 
@@ -48,8 +48,7 @@ def masks(model: SAM, embedding: ImageEmbedding, prompts: Prompts, request: Pred
 def _written(mask: np.ndarray, logits: np.ndarray, form: str) -> dict | str:
     match form:
         case "rle":
-            rle = rle_encode(mask)
-            return {"size": rle["size"], "counts": compress_counts(rle["counts"])}
+            return rle_compress(rle_encode(mask))
         case "png":
             file = io.BytesIO()
             Image.fromarray(mask).save(file, "PNG")

@@ -158,10 +158,15 @@ class DemoService:
 
     # ---- pictures ---------------------------------------------------------------------------------
 
-    async def add(self, data: bytes, *, model: str | None = None, visitor: str = "") -> tuple[Picture, bool]:
-        """Read a picture file and queue its encode; True when the picture is new here. Visitors have their turns."""
+    async def add(
+        self, data: bytes, *, model: str | None = None, visitor: str = "", owner: str = ""
+    ) -> tuple[Picture, bool]:
+        """Read a picture file and queue its encode; True when the picture is new here, or to the owner if it has one.
+
+        Visitors have their turns. owner: the secret of the only one for whom the picture is.
+        """
         async with self._shelf.lend(model) as loaded:
-            return await self._pictures.add(data, loaded, visitor=visitor)
+            return await self._pictures.add(data, loaded, visitor=visitor, owner=owner)
 
     async def picture(self, image_id: str, *, model: str | None = None, visitor: str = "") -> Picture:
         """A picture that is here, as a model takes it; its encode begins unless it did."""

@@ -22,7 +22,7 @@ from demo.schemas import EverythingRequest, Prompts
 from demo.service import DemoService, LoadedModel
 from sam import load_sam
 from sam.formats import READERS
-from sam.masks import decompress_counts, rle_decode
+from sam.masks import rle_decode, rle_decompress
 
 ANY = EverythingRequest(points_per_side=12, pred_iou_thresh=0, stability_score_thresh=0, least_share=0)
 
@@ -74,7 +74,7 @@ def small_file(tmp_path):
 
 
 def pixels_of(mask: dict) -> np.ndarray:
-    return rle_decode({"size": mask["size"], "counts": decompress_counts(mask["counts"]).tolist()})
+    return rle_decode(rle_decompress(mask))
 
 
 # ---- prompts

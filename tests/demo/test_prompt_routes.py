@@ -20,7 +20,7 @@ from demo.schemas import EverythingRequest, PredictRequest
 from demo.service import DemoService, LoadedModel
 from sam.automatic import SamAutomaticMaskGenerator, by_area, without_duplicates
 from sam.automatic.decoder import PointDecoder
-from sam.masks import decompress_counts, rle_decode
+from sam.masks import rle_decode, rle_decompress
 from sam.predictor import SamPredictor
 
 CLICK, BOX = {"points": [[20, 14]], "labels": [1]}, {"box": [4, 6, 50, 40]}
@@ -31,7 +31,7 @@ FEW_POINTS = {**ANYTHING, "points_per_side": 8}
 
 @pytest.fixture(scope="module")
 def address(shared_service):
-    with serving(create_app(shared_service)) as address:
+    with serving(create_app(shared_service), lent=True) as address:
         yield address
 
 
@@ -58,8 +58,7 @@ def refused(answer: httpx.Response, status: int, kind: str) -> dict:
 
 
 def mask_of(reply: dict) -> np.ndarray:
-    rle = reply["mask"]
-    return rle_decode({"size": rle["size"], "counts": decompress_counts(rle["counts"])})
+    return rle_decode(rle_decompress(reply["mask"]))
 
 
 # ---- prompts
