@@ -1,4 +1,4 @@
-"""Ten seconds of a moving mouse: masks keep coming. How smoothly is for `python -m demo.bench --only hover --only studio`."""
+"""Ten seconds of a moving mouse: masks keep coming; how smoothly is for `python -m demo.bench --only hover`."""
 
 import math
 import time
