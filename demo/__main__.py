@@ -135,7 +135,7 @@ def build(settings: Settings) -> FastAPI:
     elif importlib.util.find_spec("gradio"):
         from demo.gradio_app import mount_gradio
 
-        mount_gradio(app, service, root_path=settings.root_path, home="../")
+        mount_gradio(app, service, root_path=settings.root_path, home="../", private=settings.private)
     return app
 
 

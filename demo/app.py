@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, RedirectResponse, StreamingResponse
 from starlette.exceptions import HTTPException
@@ -20,6 +20,7 @@ from demo.headers import GRADIO_PATH, SecurityHeaders, security_headers
 from demo.hosting import DIRECT, Hosting, UnderRootPath
 from demo.origins import OwnOrigin
 from demo.page import Document, StaticPage, static_folder
+from demo.privacy import PrivateVisits, owner_of, require_owner
 from demo.problems import (
     BadRequest,
     BrokenPicture,
@@ -90,8 +91,11 @@ def create_bare_app(service: Service, *, hosting: Hosting = DIRECT, safeguards: 
         openapi_url=None,
         redirect_slashes=False,  # to whole addresses, which name the host and scheme behind a proxy
         lifespan=_lifespan(service),
+        dependencies=[Depends(require_owner)] if safeguards.private else [],
     )
     app.state.service = service
+    if safeguards.private:
+        app.add_middleware(PrivateVisits, hosting=hosting)
     app.add_middleware(RateLimits, rates=safeguards.rates, hosting=hosting)
     app.add_middleware(OwnOrigin, hosting=hosting)
     app.add_middleware(SecurityHeaders, hosting=hosting)
@@ -162,7 +166,7 @@ def _add_image_routes(app: FastAPI, service: Service, prefix: str) -> None:
     async def upload(request: Request, response: Response) -> ImageReply:
         """The body is the picture file itself, or a form with it in the field `file`."""
         data = await read_upload(request, service.limits.max_bytes)
-        picture, is_new = await service.add(data, visitor=client_of(request.scope))
+        picture, is_new = await service.add(data, visitor=client_of(request.scope), owner=owner_of(request))
         response.status_code = 201 if is_new else 200
         return _describe_picture(picture, service, prefix)
 

@@ -13,9 +13,11 @@ class Safeguards:
 
     Args:
         rates: what a client may ask for in a minute.
+        private: whether pictures are there for the visitor alone who uploaded them.
     """
 
     rates: Rates = UNLIMITED
+    private: bool = False
 
 
 NONE = Safeguards()

@@ -57,6 +57,7 @@ class Settings:
     allowed_hosts: str = ""
     trusted_proxies: str = ""
     rate_limits: str = "auto"
+    private: bool = False
     frame_ancestors: str = ""
     isolation_headers: bool = True
     open: bool = True
@@ -106,7 +107,7 @@ class Settings:
 
     @property
     def safeguards(self) -> Safeguards:
-        return Safeguards(self.rates)
+        return Safeguards(self.rates, self.private)
 
     @property
     def limits(self) -> PictureLimits:
@@ -173,6 +174,11 @@ def _parser() -> argparse.ArgumentParser:
         "--rate-limits",
         metavar="RATES",
         help=f"what a client may ask for in a minute, off, or as {public}: the default where others reach the server",
+    )
+    add(
+        "--private",
+        action=argparse.BooleanOptionalAction,
+        help="keep pictures for the visitor who uploaded them, by a cookie (default: shared by content)",
     )
     add("--frame-ancestors", metavar="ORIGINS", help="who may show the page in a frame (default: nobody)")
     add(

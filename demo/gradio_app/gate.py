@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 from functools import partial
-from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from posixpath import normpath
 
 import gradio as gr
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from demo.bodies import limit_receive
 from demo.gradio_app.visits import NO_VISITOR, owner_of
 from demo.problems import HttpProblem, TooManyBytes
+from demo.visitors import new_secret, visitor_of, with_cookie
 
-COOKIE = "sam_visitor"
 _BEGINNINGS = ("", "/", "/config", "/config/")
 _FILE = "/gradio_api/file="
 _OPEN_ROUTES = {
@@ -49,7 +46,7 @@ class Gate:
         if (given := _declared_bytes(scope)) > self.max_bytes:
             raise TooManyBytes(self.max_bytes, given)
         if _route_path(scope) in _BEGINNINGS and not visitor_of(scope):
-            send = _with_cookie(scope, send)
+            send = with_cookie(scope, send, new_secret())
         await self._answer(_without_origin(scope), receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -88,28 +85,6 @@ class Gate:
         owners = {NO_VISITOR, owner_of(visitor)}
         folders = [self.gallery, *(f"{self.visits}/{owner}" for owner in owners)]
         return normpath(file) == file and any(file.startswith(folder + "/") for folder in folders)
-
-
-def visitor_of(scope: Scope) -> str:
-    """The secret that a visitor's browser keeps; empty for one that keeps none."""
-    try:
-        cookies = SimpleCookie(dict(scope["headers"]).get(b"cookie", b"").decode("latin-1"))
-    except CookieError:
-        return ""
-    return cookies[COOKIE].value if COOKIE in cookies else ""
-
-
-def _with_cookie(scope: Scope, send: Send) -> Send:
-    """A `send` that gives the visitor a cookie; in a frame of another site browsers keep one over HTTPS only."""
-    where = "SameSite=None; Secure; Partitioned" if scope.get("scheme") == "https" else "SameSite=Lax"
-    cookie = f"{COOKIE}={secrets.token_urlsafe(16)}; HttpOnly; Path=/; {where}"
-
-    async def send_cookie(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            MutableHeaders(scope=message).append("Set-Cookie", cookie)
-        await send(message)
-
-    return send_cookie
 
 
 def _without_origin(scope: Scope) -> Scope:

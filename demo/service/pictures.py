@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import threading
 import time
@@ -17,7 +16,7 @@ import numpy as np
 from demo.cache import ByteCache
 from demo.codings import Coding, compress
 from demo.lanes import Lane, result
-from demo.pictures import PictureLimits, read_picture, write_png
+from demo.pictures import PictureLimits, picture_name, read_picture, write_png
 from demo.problems import BrokenPicture, Busy, EncodeFailed, Problem, Unexpected, UnknownPicture
 from demo.schemas import Event, ModelInfo, Picture, Precision
 from demo.service.estimates import EncodeTimes
@@ -115,13 +114,14 @@ class Pictures:
         """Where pictures wait."""
         return self._reading, self._encoding
 
-    async def add(self, data: bytes, *, visitor: str = "") -> tuple[Picture, bool]:
+    async def add(self, data: bytes, *, visitor: str = "", owner: str = "") -> tuple[Picture, bool]:
         """Read a picture file and queue its encode; True when the picture is new here.
 
-        A picture that is here or on its way is joined, not read again. One whose encode failed is tried again.
-        Visitors have their turns: one with many pictures waits, not those who come after.
+        A picture that is here or on its way is joined, not read again. One whose encode failed is tried again. Those of
+        an owner, who is known by a secret, are joined by nobody else. Visitors have their turns: one with many pictures
+        waits, not those who come after.
         """
-        image_id = await asyncio.to_thread(_sha256, data)
+        image_id = await asyncio.to_thread(picture_name, data, owner)
         job, is_new = self._join_or_begin(image_id, data, visitor)
         return await result(job.read), is_new
 
@@ -232,7 +232,7 @@ class Pictures:
             self._forget(job)
             job.encoded.set_exception(error)
         else:
-            log.error("the encode of picture %s failed", job.image_id, exc_info=error)
+            log.error("an encode failed", exc_info=error)  # of which picture is nobody's business
             self._finish(job, _FAILURE_BYTES)
             job.encoded.set_exception(EncodeFailed(type(error).__name__, id=job.image_id))
 
@@ -265,7 +265,3 @@ def _final_event(encoded: Future[Encoded]) -> Event:
         return Event("done", {"seconds": round(encoded.result().seconds, 3)})
     problem = error if isinstance(error, Problem) else Unexpected("the log of the server says more")
     return Event("failed", problem.document())
-
-
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

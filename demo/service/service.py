@@ -133,9 +133,12 @@ class DemoService:
 
     # ---- pictures ---------------------------------------------------------------------------------
 
-    async def add(self, data: bytes, *, visitor: str = "") -> tuple[Picture, bool]:
-        """Read a picture file and queue its encode; True when the picture is new here. Visitors have their turns."""
-        return await self._pictures.add(data, visitor=visitor)
+    async def add(self, data: bytes, *, visitor: str = "", owner: str = "") -> tuple[Picture, bool]:
+        """Read a picture file and queue its encode; True when the picture is new here, or to the owner if it has one.
+
+        Visitors have their turns. owner: the secret of the only one for whom the picture is.
+        """
+        return await self._pictures.add(data, visitor=visitor, owner=owner)
 
     def progress(self, image_id: str) -> AsyncIterator[Event]:
         """What becomes of a picture, from now until it is done or has failed."""

@@ -21,8 +21,8 @@ from gradio_client.exceptions import AppError
 from test_gradio_steps import pixels_of
 
 from demo.gradio_app import mount_gradio
-from demo.gradio_app.gate import COOKIE
 from demo.gradio_app.mounting import temporary_folder
+from demo.visitors import COOKIE
 
 PATIENT = {"timeout": 120}
 ROOT = Path(__file__).parents[2]
@@ -321,7 +321,7 @@ def test_the_page_alone_leads_to_itself_and_has_nothing_else(shared_service, mon
     from demo.settings import Settings
 
     monkeypatch.setattr(alone, "load", lambda _: shared_service)
-    app = alone.build(Settings(root_path="/sam"))
+    app = alone.build(Settings(root_path="/sam", allowed_hosts="demo.test"))
     answer = ask(app, "GET", "/sam/")
     assert (answer.status_code, answer.headers["location"]) == (307, "/sam/gradio/")
     assert ask(app, "GET", "/sam/gradio/").status_code == 200
