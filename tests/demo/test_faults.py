@@ -15,7 +15,7 @@ from demo_world import LIMITS, Browser, client_of, events_in, png, serving
 from demo.app import create_app
 from demo.lanes import REPLACEMENTS
 from demo.problems import Busy
-from demo.service import DemoService
+from demo.service import DemoService, LoadedModel
 from sam import predictor
 from sam.predictor import ImageEmbedding
 
@@ -30,15 +30,15 @@ def embedding(model) -> ImageEmbedding:
 def gate(service, embedding):
     """Holds every encode of `service` until it is set; then they take no time."""
     gate = threading.Event()
-    service.encode = lambda pixels: (gate.wait(60), embedding)[1]
+    service.model.encode = lambda pixels: (gate.wait(60), embedding)[1]
     yield gate
     gate.set()
 
 
 def test_a_visitor_with_many_pictures_lets_others_go_between(service, gate):
     """Eight pictures of one visitor, then one of another: it is encoded next but one."""
-    order, inner = [], service.encode
-    service.encode = lambda pixels: (inner(pixels), order.append(pixels.shape[1]))[0]
+    order, inner = [], service.model.encode
+    service.model.encode = lambda pixels: (inner(pixels), order.append(pixels.shape[1]))[0]
 
     async def visit():
         app = create_app(service)
@@ -58,7 +58,7 @@ def test_a_visitor_with_many_pictures_lets_others_go_between(service, gate):
 def impatient(model):
     """A service that believes after a moment that an encode will never end, and encodes that never do."""
     never = threading.Event()
-    service = DemoService(model, limits=LIMITS, encode=lambda pixels: never.wait(60), deadline_s=0.5)
+    service = DemoService(LoadedModel(model, lambda pixels: never.wait(60)), limits=LIMITS, deadline_s=0.5)
     yield service
     never.set()
     service.close()
@@ -72,17 +72,17 @@ def test_an_encode_that_never_ends_is_a_503_and_the_next_picture_is_encoded(impa
     assert int(answer.headers["retry-after"]) >= 1
     health = browser.get("/healthz")
     assert health.status_code == 200 and health.json()["lost_threads"] == 1
-    impatient.encode = lambda pixels: embedding
+    impatient.model.encode = lambda pixels: embedding
     assert browser.get(browser.upload(png(seed=2))["embedding_url"]).status_code == 200
     assert browser.get(browser.upload(png(seed=1))["embedding_url"]).status_code == 200
 
 
 def test_a_server_without_a_worker_left_is_unwell_and_still_serves_what_it_has(impatient, embedding):
     browser = Browser(create_app(impatient))
-    hanging, impatient.encode = impatient.encode, lambda pixels: embedding
+    hanging, impatient.model.encode = impatient.model.encode, lambda pixels: embedding
     done = browser.upload(png(seed=3))
     assert browser.get(done["embedding_url"]).status_code == 200
-    impatient.encode = hanging
+    impatient.model.encode = hanging
     for seed in range(REPLACEMENTS + 1):
         events = browser.get(browser.upload(png(seed=10 + seed))["events_url"])
         assert events_in(events.text)[-1][1]["type"] == "/problems/stalled"
