@@ -26,7 +26,8 @@ SPACE_DEFAULTS = {
 nothing but its proxy reaches the server, from a private address and under the Space's names."""
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 _PREPROCESSING = ("auto", "sam", "medsam")
-_ENCODERS = ("auto", "torch", "onnxruntime", "bf16")
+_ENCODERS = ("auto", "torch", "onnxruntime", "bf16", "ray")
+_REPLICAS = re.compile(r"([1-9]\d{0,3})(?:-([1-9]\d{0,3}))?")
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 _EPILOG = f"""\
 Every flag has a variable in the environment: --cache-mb is {ENVIRONMENT_PREFIX}CACHE_MB. The flag wins.
@@ -54,6 +55,7 @@ class Settings:
     download: bool = False
     device: str = "auto"
     encoder: str = "auto"
+    replicas: str = "1"
     cache_mb: int = 512
     max_upload_mb: int = 50
     max_megapixels: int = 60
@@ -76,6 +78,7 @@ class Settings:
             raise ValueError(f"device is {self.device!r}; allowed are auto, cpu, cuda, cuda:<number> and mps")
         _one_of("preprocessing", self.preprocessing, _PREPROCESSING)
         _one_of("encoder", self.encoder, _ENCODERS)
+        _ = self.replica_range  # refuses what it cannot do
         if not self.host or not self.checkpoint:
             raise ValueError(f"host is {self.host!r} and checkpoint is {self.checkpoint!r}; neither may be empty")
         _ = self.hosting, self.proxy_networks, self.safeguards  # refuse what they cannot do
@@ -88,6 +91,15 @@ class Settings:
     @property
     def models_bytes(self) -> int:
         return self.models_mb * 1_000_000
+
+    @property
+    def replica_range(self) -> tuple[int, int]:
+        """The least and the most encoders on Ray."""
+        found = _REPLICAS.fullmatch(self.replicas)
+        least, most = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+        if least > most:
+            raise ValueError(f"replicas is {self.replicas!r}; it looks like 2, or like 1-8")
+        return least, most
 
     @property
     def cache_bytes(self) -> int:
@@ -172,8 +184,10 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--encoder",
         choices=_ENCODERS,
-        help="how pictures are encoded (default auto: the fastest exact way here); bf16 is not exact, fast with AMX",
+        help="how pictures are encoded (default auto: the fastest exact way here); bf16 is not exact, fast with AMX; "
+        "ray: on a cluster, that of RAY_ADDRESS or of this machine",
     )
+    add("--replicas", metavar="LEAST-MOST", help=f"encoders on Ray (default {default.replicas})")
     add("--device", help=f"auto, cpu, cuda, cuda:1 or mps (default {default.device})")
     add("--cache-mb", type=int, metavar="MB", help=f"memory for encoded pictures (default {default.cache_mb})")
     add(
