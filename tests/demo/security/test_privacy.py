@@ -26,7 +26,7 @@ def app(shared_service):
 
 @pytest.fixture(scope="module")
 def server(app):
-    with serving(app) as address:
+    with serving(app, lent=True) as address:
         yield address
 
 
