@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -99,6 +99,29 @@ class Asker:
             answer = predict(self.model, embedding, coords, labels, multimask_output=len(coords) == 1)
         best = int(answer.iou_predictions.argmax())
         return answer.masks[best], float(answer.iou_predictions[best])
+
+
+class Place(Protocol):
+    """Where the model is asked."""
+
+    def answers(
+        self, asker: Asker, asked: Sequence[tuple[Picture, Sequence[Prompt]]]
+    ) -> Iterator[tuple[str, Answer | ValueError]]:
+        """Each picture's name and its answer, as they come; a ValueError for a picture that has none."""
+
+
+class Here:
+    """In this process, one picture after the other."""
+
+    def answers(
+        self, asker: Asker, asked: Sequence[tuple[Picture, Sequence[Prompt]]]
+    ) -> Iterator[tuple[str, Answer | ValueError]]:
+        """See `Place`."""
+        for picture, prompts in asked:
+            try:
+                yield picture.name, asker.answer(picture, prompts)
+            except ValueError as error:
+                yield picture.name, error
 
 
 def _mask_of_record(record: Record) -> Mask:

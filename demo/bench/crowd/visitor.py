@@ -45,13 +45,11 @@ class Visitor:
     async def _visit(self) -> None:
         for path in PAGE:
             await self._ask("page", "GET", path)
-        pictures = [self._picture() for _ in range(GREEDY_PICTURES if self.greedy else self._chance.randint(1, 3))]
         if self.greedy:
-            await asyncio.gather(*pictures)
-        else:
-            for picture in pictures:
-                await picture
-                await asyncio.sleep(self._chance.uniform(*THINKING_S))
+            await asyncio.gather(*(self._picture() for _ in range(GREEDY_PICTURES)))
+        for _ in range(self._chance.randint(1, 3)):
+            await self._picture()
+            await asyncio.sleep(self._chance.uniform(*THINKING_S))
 
     # ---- one picture ------------------------------------------------------------------------------
 

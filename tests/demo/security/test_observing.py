@@ -115,7 +115,7 @@ def test_a_request_is_one_line_without_picture_name_or_address(shared_service, l
 
 
 def test_an_encode_that_fails_is_logged_without_its_picture(service, caplog):
-    service.encode = lambda pixels: 1 / 0
+    service.model.encode = lambda pixels: 1 / 0
     browser = Browser(create_app(service))
     picture = browser.upload(png(seed=124))
     browser.get(picture["embedding_url"])
