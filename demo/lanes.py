@@ -193,21 +193,28 @@ class Lane:
 
     def _work(self) -> None:
         step_back(self.niceness)
-        while (piece := self._take()) is not None:
-            started_at = time.monotonic()
-            watch = self._watch(piece)
-            try:
-                outcome, error = piece.work(), None
-            except BaseException as raised:  # also SystemExit: the thread belongs to everybody
-                outcome, error = None, raised
-            if watch:
-                watch.cancel()
-            if not self._done(piece, time.monotonic() - started_at):
-                return
-            if error is None:
-                piece.future.set_result(outcome)
-            else:
-                piece.fail(error)
+        while self._run(self._take()):  # a thread that waits holds nothing of the piece before
+            pass
+
+    def _run(self, piece: _Piece | None) -> bool:
+        """Whether there may be more to do."""
+        if piece is None:
+            return False
+        started_at = time.monotonic()
+        watch = self._watch(piece)
+        try:
+            outcome, error = piece.work(), None
+        except BaseException as raised:  # also SystemExit: the thread belongs to everybody
+            outcome, error = None, raised
+        if watch:
+            watch.cancel()
+        if not self._done(piece, time.monotonic() - started_at):
+            return False
+        if error is None:
+            piece.future.set_result(outcome)
+        else:
+            piece.fail(error)
+        return True
 
     def _take(self) -> _Piece | None:
         with self._changed:

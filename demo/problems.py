@@ -9,6 +9,12 @@ Problem
 ├── UnknownPicture 404          never uploaded, or it left the cache
 ├── UnknownSearch 404           no search of this name is under way
 ├── UnknownDecoder 404          no decoder graph has this hash
+├── UnknownModel 404            no model of this name is offered
+├── NotDownloaded 409           the model's weights are not on the server
+├── NotAgreed 403               a download needs a yes
+├── NoDownload 403              whoever runs the server has not agreed to downloads
+├── DownloadFailed 502          the weights could not be had
+├── ModelFailed 500             the weights are here and could not be loaded
 ├── OtherHost 421               the request is for a server of another name
 ├── OtherSite 403               a page of another site asks
 ├── UnfitObjects 422            the objects cannot be written in the format
@@ -100,6 +106,30 @@ class UnknownSearch(Problem):
 
 class UnknownDecoder(Problem):
     status, title = 404, "No decoder graph has this hash"
+
+
+class UnknownModel(Problem):
+    status, title = 404, "No model of this name is offered here"
+
+
+class NotDownloaded(Problem):
+    status, title = 409, "The model is not downloaded yet"
+
+
+class NotAgreed(Problem):
+    status, title = 403, "Nobody has agreed to this download"
+
+
+class NoDownload(Problem):
+    status, title = 403, "Models are not downloaded from here"
+
+
+class DownloadFailed(Problem):
+    status, title = 502, "The download failed"
+
+
+class ModelFailed(Problem):
+    status, title = 500, "The model could not be loaded"
 
 
 class UnfitObjects(Problem):

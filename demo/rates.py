@@ -24,7 +24,7 @@ MOST_CLIENTS = 10_000
 _MINUTE_S = 60
 _GRADIO = re.escape(GRADIO_PATH) + "/gradio_api/"
 COSTLY = {
-    "uploads": re.compile(rf"POST (/api/images|{_GRADIO}upload)"),
+    "uploads": re.compile(rf"POST (/api/images|{_GRADIO}upload)|GET /api/images/[^/]+"),
     "searches": re.compile(r"POST /api/images/[^/]+/everything"),
     "prompts": re.compile(rf"POST (/api/images/[^/]+/(decode|predict)|{_GRADIO}(queue/join|call/\w+))"),
 }

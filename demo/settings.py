@@ -35,6 +35,7 @@ examples:
   python -m demo                              the embedded model, on this machine only
   python -m demo --checkpoint sam_vit_b.pth   Meta's, Hugging Face's, MobileSAM's or your own weights
   python -m demo --checkpoint vit_b           a published checkpoint; asks before it downloads (python -m sam models)
+  python -m demo --models vit_b,my_own.pth    further models, to be chosen on the page
   python -m demo --host 0.0.0.0 --no-open     reachable from other machines, by anyone: there is no login
 """
 
@@ -46,6 +47,9 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8000
     checkpoint: str = "tiny"
+    models: str = ""
+    models_mb: int = 4000
+    offer_downloads: bool = False
     preprocessing: str = "auto"
     download: bool = False
     device: str = "auto"
@@ -65,6 +69,7 @@ class Settings:
     def __post_init__(self) -> None:
         _within("port", self.port, 0, 65535)
         _within("cache-mb", self.cache_mb, 16, 1_000_000)
+        _within("models-mb", self.models_mb, 100, 1_000_000)
         _within("max-upload-mb", self.max_upload_mb, 1, 2_000)
         _within("max-megapixels", self.max_megapixels, 1, PICTURE_PIXELS_ROOF // 1_000_000)
         if not _DEVICE.fullmatch(self.device):
@@ -74,6 +79,15 @@ class Settings:
         if not self.host or not self.checkpoint:
             raise ValueError(f"host is {self.host!r} and checkpoint is {self.checkpoint!r}; neither may be empty")
         _ = self.hosting, self.proxy_networks, self.safeguards  # refuse what they cannot do
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The checkpoint and the further models."""
+        return (self.checkpoint, *filter(None, (name.strip() for name in self.models.split(","))))
+
+    @property
+    def models_bytes(self) -> int:
+        return self.models_mb * 1_000_000
 
     @property
     def cache_bytes(self) -> int:
@@ -137,10 +151,22 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME|FILE",
         help=f"weights: a file, a folder, a published name or owner/name (default {default.checkpoint}: embedded)",
     )
+    add("--models", metavar="LIST", help="further models to choose from, each like a checkpoint, with commas between")
+    add(
+        "--models-mb",
+        type=int,
+        metavar="MB",
+        help=f"memory for loaded models; the one used longest ago makes room (default {default.models_mb})",
+    )
+    add(
+        "--offer-downloads",
+        action=argparse.BooleanOptionalAction,
+        help="let visitors choose, and agree to download, any published model (default: no)",
+    )
     add(
         "--preprocessing",
         choices=_PREPROCESSING,
-        help="medsam for weights tuned from MedSAM's (default: what is known)",
+        help="medsam for a checkpoint tuned from MedSAM's (default: what is known)",
     )
     add("--download", action=argparse.BooleanOptionalAction, help="agree to download the checkpoint (default: ask)")
     add(

@@ -1,4 +1,4 @@
-"""Encodes on Ray Serve: replicas on as many machines as the cluster has, behind the seam `DemoService.encode`.
+"""Encodes on Ray Serve: replicas on as many machines as the cluster has, behind the seam `LoadedModel.encode`.
 
 `pip install ".[ray]"`, then `python -m demo --encoder ray --replicas 1-8`, with RAY_ADDRESS in the environment where a
 cluster runs, else on this machine. Serve itself starts, batches, scales, watches and replaces the replicas; here is

@@ -12,7 +12,7 @@ from demo_world import LIMITS, client_of, png, serving, wait_until
 from PIL import Image
 
 from demo.app import create_app
-from demo.service import DemoService
+from demo.service import DemoService, LoadedModel
 from sam import load_sam
 
 pytest.importorskip("gradio")
@@ -43,7 +43,7 @@ def ask(app, method: str, address: str, **options):
 
 @pytest.fixture(scope="module")
 def address():
-    service = DemoService(load_sam("tiny"), limits=LIMITS)
+    service = DemoService(LoadedModel(load_sam("tiny")), limits=LIMITS)
     service.warm_up = lambda: None  # no decoder graph is needed here
     with serving(mount_gradio(create_app(service), service)) as address:
         yield address + "/gradio/"
