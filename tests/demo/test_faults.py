@@ -1,11 +1,16 @@
 """What a crowd and a broken part do to the service: turns, work that does not come back, closing time."""
 
 import asyncio
+import logging
+import socket
 import threading
+import time
+from contextlib import ExitStack
 
+import httpx
 import numpy as np
 import pytest
-from demo_world import LIMITS, Browser, client_of, events_in, png
+from demo_world import LIMITS, Browser, client_of, events_in, png, serving
 
 from demo.app import create_app
 from demo.lanes import REPLACEMENTS
@@ -105,3 +110,31 @@ def test_closing_time_answers_everybody_who_waits(service, gate):
     answers = asyncio.run(visit())
     assert sorted(answer.status_code for answer in answers) == [200, 503, 503, 503]
     assert {answer.headers.get("retry-after", "10") for answer in answers} == {"10"}
+
+
+def test_an_upload_that_is_broken_off_is_no_fault_of_the_server(service, caplog):
+    service.warm_up = lambda: None  # no decoder graph is needed here
+    with serving(create_app(service)) as address:
+        host, port = address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as visitor:
+            visitor.sendall(b"POST /api/images HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf")
+            time.sleep(0.2)
+        assert httpx.get(f"{address}/healthz").status_code == 200
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def test_visitors_who_stop_reading_hold_up_nobody(service, gate):
+    """Ten ask for an embedding and read none of it; the eleventh has it at once."""
+    gate.set()
+    with (
+        serving(create_app(service)) as address,
+        httpx.Client(base_url=address, timeout=60) as client,
+        ExitStack() as opened,
+    ):
+        host, port = address.removeprefix("http://").split(":")
+        reply = client.post("/api/images", content=png()).json()
+        request = f"GET {reply['embedding_url']} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode()
+        for _ in range(10):
+            opened.enter_context(socket.create_connection((host, int(port)))).sendall(request)
+        answer = client.get(reply["embedding_url"])
+        assert answer.status_code == 200 and len(answer.content) > 1_000_000
