@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -14,11 +14,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from demo.answers import coding_for, immutable, refusal
-from demo.bodies import read_upload
+from demo.bodies import TimedBodies, read_upload
 from demo.clients import client_of
 from demo.headers import GRADIO_PATH, SecurityHeaders, security_headers
 from demo.hosting import DIRECT, Hosting, UnderRootPath
+from demo.logs import log_request
+from demo.metrics import Metrics
 from demo.model_routes import LENDING, ChosenModel, add_model_routes
+from demo.observing import Asked, Observed
 from demo.origins import OwnOrigin
 from demo.page import Document, StaticPage, static_folder
 from demo.privacy import PrivateVisits, owner_of, require_owner
@@ -86,10 +89,12 @@ def create_bare_app(service: Service, *, hosting: Hosting = DIRECT, safeguards: 
         dependencies=[Depends(require_owner)] if safeguards.private else [],
     )
     app.state.service = service
+    app.add_middleware(TimedBodies, patience=safeguards.bodies)
     if safeguards.private:
         app.add_middleware(PrivateVisits, hosting=hosting)
     app.add_middleware(RateLimits, rates=safeguards.rates, hosting=hosting)
     app.add_middleware(OwnOrigin, hosting=hosting)
+    app.add_middleware(Observed, hosting=hosting, tell=_observers(app, service, safeguards))
     app.add_middleware(SecurityHeaders, hosting=hosting)
     app.add_middleware(UnderRootPath, hosting=hosting)
     _add_problem_handlers(app, hosting)
@@ -102,6 +107,15 @@ def create_bare_app(service: Service, *, hosting: Hosting = DIRECT, safeguards: 
         return reply
 
     return app
+
+
+def _observers(app: FastAPI, service: Service, safeguards: Safeguards) -> list[Callable[[Asked], None]]:
+    """Who is told of every request that ended."""
+    if not safeguards.metrics:
+        return [log_request]
+    metrics = Metrics(service)
+    metrics.add_route(app, safeguards.metrics)
+    return [log_request, metrics.count]
 
 
 def _lifespan(service: Service):

@@ -3,6 +3,7 @@
 Problem
 ├── BadRequest 422              the body is not what the route takes
 ├── TooManyBytes 413            the body is longer than the limit
+├── TooSlow 408                 the body does not arrive
 ├── TooManyPixels 413           the picture is larger than the limit
 ├── UnsupportedPicture 415      not one of the picture formats we read
 ├── BrokenPicture 422           a format we read, but damaged or cut short
@@ -78,6 +79,18 @@ class TooManyBytes(Problem):
     def __init__(self, limit: int, given: int | None = None) -> None:
         size = f"{given} bytes" if given is not None else "more bytes"
         super().__init__(f"{size} given, at most {limit} allowed", limit=limit, **_given(given))
+
+
+class TooSlow(Problem):
+    status, title = 408, "The body takes too long to arrive"
+
+    def __init__(self, received: int, seconds: float) -> None:
+        super().__init__(f"{received} bytes came in {seconds:.0f} seconds", received=received)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The rest of the body would be taken for the next request."""
+        return {"Connection": "close"}
 
 
 class TooManyPixels(Problem):

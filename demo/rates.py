@@ -25,6 +25,7 @@ _MINUTE_S = 60
 _GRADIO = re.escape(GRADIO_PATH) + "/gradio_api/"
 COSTLY = {
     "uploads": re.compile(rf"POST (/api/images|{_GRADIO}upload)|GET /api/images/[^/]+"),
+    "models": re.compile(r"(POST|DELETE) /api/models/[^/]+/(load|download)"),
     "searches": re.compile(r"POST /api/images/[^/]+/everything"),
     "prompts": re.compile(rf"POST (/api/images/[^/]+/(decode|predict)|{_GRADIO}(queue/join|call/\w+))"),
 }
@@ -41,6 +42,7 @@ class Rates:
     uploads: int | None = None
     prompts: int | None = None
     searches: int | None = None
+    models: int | None = None
 
     def __post_init__(self) -> None:
         for name in COSTLY:
@@ -50,7 +52,7 @@ class Rates:
 
 
 UNLIMITED = Rates()
-PUBLIC = Rates(uploads=30, prompts=1200, searches=10)
+PUBLIC = Rates(uploads=30, prompts=1200, searches=10, models=10)
 """For a server that others reach. A page that cannot decode itself asks for up to twenty masks a second."""
 
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields
 
 from demo.clients import Network, read_networks
 from demo.hosting import ANY_HOST, Hosting
+from demo.logs import FORMATS as LOG_FORMATS
 from demo.pictures import PICTURE_PIXELS_ROOF, PictureLimits
 from demo.rates import PUBLIC, UNLIMITED, Rates, read_rates
 from demo.safeguards import Safeguards
@@ -64,6 +65,8 @@ class Settings:
     trusted_proxies: str = ""
     rate_limits: str = "auto"
     private: bool = False
+    metrics: str = ""
+    log_format: str = "text"
     frame_ancestors: str = ""
     isolation_headers: bool = True
     open: bool = True
@@ -78,10 +81,10 @@ class Settings:
             raise ValueError(f"device is {self.device!r}; allowed are auto, cpu, cuda, cuda:<number> and mps")
         _one_of("preprocessing", self.preprocessing, _PREPROCESSING)
         _one_of("encoder", self.encoder, _ENCODERS)
-        _ = self.replica_range  # refuses what it cannot do
+        _one_of("log-format", self.log_format, LOG_FORMATS)
         if not self.host or not self.checkpoint:
             raise ValueError(f"host is {self.host!r} and checkpoint is {self.checkpoint!r}; neither may be empty")
-        _ = self.hosting, self.proxy_networks, self.safeguards  # refuse what they cannot do
+        _ = self.hosting, self.proxy_networks, self.safeguards, self.replica_range  # refuse what they cannot do
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -133,7 +136,7 @@ class Settings:
 
     @property
     def safeguards(self) -> Safeguards:
-        return Safeguards(self.rates, self.private)
+        return Safeguards(self.rates, self.private, read_networks(self.metrics, "metrics"))
 
     @property
     def limits(self) -> PictureLimits:
@@ -220,6 +223,12 @@ def _parser() -> argparse.ArgumentParser:
         action=argparse.BooleanOptionalAction,
         help="keep pictures for the visitor who uploaded them, by a cookie (default: shared by content)",
     )
+    add(
+        "--metrics",
+        metavar="NETWORKS",
+        help="who may read /metrics, for Prometheus, as 127.0.0.1,10.0.0.0/8 (default: nobody)",
+    )
+    add("--log-format", choices=LOG_FORMATS, help="json logs every request as a line, too (default text: warnings)")
     add("--frame-ancestors", metavar="ORIGINS", help="who may show the page in a frame (default: nobody)")
     add(
         "--isolation-headers",

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from demo.bodies import limit_receive
 from demo.gradio_app.visits import NO_VISITOR, owner_of
-from demo.problems import HttpProblem, TooManyBytes
+from demo.problems import HttpProblem, Problem, TooManyBytes
 from demo.visitors import new_secret, visitor_of, with_cookie
 
 _BEGINNINGS = ("", "/", "/config", "/config/")
@@ -50,28 +50,28 @@ class Gate:
         await self._answer(_without_origin(scope), receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """A body that turns out too long while it arrives is refused by us; what Gradio makes of that is not sent."""
-        too_long: list[TooManyBytes] = []
+        """A body that turns out too long or too slow is refused by us; what Gradio makes of that is not sent."""
+        refused: list[Problem] = []
         counted = limit_receive(receive, self.max_bytes, self.max_bytes)
 
         async def receive_noting() -> Message:
             try:
                 return await counted()
-            except TooManyBytes as problem:
-                too_long.append(problem)
+            except Problem as problem:
+                refused.append(problem)
                 raise
 
         async def send_unless_refused(message: Message) -> None:
-            if not too_long:
+            if not refused:
                 await send(message)
 
         try:
             await self.app(scope, receive_noting, send_unless_refused)
         except BaseException:
-            if not too_long:
+            if not refused:
                 raise
-        if too_long:
-            raise too_long[0]
+        if refused:
+            raise refused[0]
 
     def _is_open(self, scope: Scope) -> bool:
         method = "GET" if scope["method"] == "HEAD" else scope["method"]

@@ -53,11 +53,11 @@ def client_of(app, address: str = "127.0.0.1") -> httpx.AsyncClient:
 
 
 @contextmanager
-def serving(app, *, lent: bool = False) -> Iterator[str]:
+def serving(app, *, lent: bool = False, http: type | str = "auto") -> Iterator[str]:
     """The app on a real loopback port, by its address; it closes its service at the end, unless that is lent."""
     listener = listen(Settings(port=0))
     lifespan = "off" if lent else "on"
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, lifespan=lifespan)
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, lifespan=lifespan, http=http)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

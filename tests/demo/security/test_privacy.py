@@ -26,7 +26,7 @@ def app(shared_service):
 
 @pytest.fixture(scope="module")
 def server(app):
-    with serving(app) as address:
+    with serving(app, lent=True) as address:
         yield address
 
 
@@ -99,8 +99,8 @@ def test_the_hash_of_a_picture_tells_nobody_whether_another_has_it(visit):
 
 def test_the_encode_of_one_visitor_saves_another_no_time(service):
     """Else the time until it is done would tell."""
-    encoded, inner = [], service.encode
-    service.encode = lambda pixels: (encoded.append(1), inner(pixels))[1]
+    encoded, inner = [], service.model.encode
+    service.model.encode = lambda pixels: (encoded.append(1), inner(pixels))[1]
     browser = Browser(create_app(service, safeguards=Safeguards(private=True)))
     for _ in range(2):  # without a jar every upload is another visitor's
         answer = browser.post("/api/images", content=png(seed=104))
@@ -145,8 +145,8 @@ def test_gradios_visits_share_no_encode_either(service, tmp_path):
     from demo.gradio_app.visits import Visits
     from demo.gradio_app.work import Work
 
-    encoded, inner = [], service.encode
-    service.encode = lambda pixels: (encoded.append(1), inner(pixels))[1]
+    encoded, inner = [], service.model.encode
+    service.model.encode = lambda pixels: (encoded.append(1), inner(pixels))[1]
     work = Work(service)
 
     async def open_in(visits: Visits, session: str) -> None:
