@@ -90,7 +90,7 @@ class DemoService:
         self.model.decoders.begin(self._tracing)
 
     def refuse(self, reason: Problem) -> None:
-        """Answer all that waits, and whatever comes, with `reason`; what runs is finished."""
+        """Answer all that waits, also for what runs, and whatever comes, with `reason`."""
         for lane in self._lanes:
             lane.refuse(reason)
 

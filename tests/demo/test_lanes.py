@@ -183,14 +183,19 @@ def test_work_that_raises_anything_leaves_the_thread_alive(lane):
     assert lane.submit(int).result(5) == 0
 
 
-def test_a_lane_that_refuses_finishes_what_runs_and_answers_what_waits(lane, held):
+def test_a_lane_that_refuses_answers_what_runs_and_what_waits(lane):
+    gate, started, ended = threading.Event(), threading.Event(), threading.Event()
+    running = lane.submit(lambda: (started.set(), gate.wait(), ended.set()))
+    started.wait()
     waiting = lane.submit(int)
     lane.refuse(Busy("closing time", retry_after_s=3))
-    with pytest.raises(Busy, match="closing time"):
-        waiting.result(5)
+    for future in (running, waiting):
+        with pytest.raises(Busy, match="closing time"):
+            future.result(5)
     with pytest.raises(Busy, match="closing time"):
         lane.submit(int)
-    assert len(lane) == 1
+    gate.set()
+    assert ended.wait(5)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
