@@ -117,6 +117,11 @@ class Lane:
             self._changed.notify()
         return piece.future
 
+    def require_room(self, *, weight: int = 1, visitor: str = "") -> None:
+        """Raise what `submit` would raise now for work of such a weight."""
+        with self._changed:
+            self._require_room(_Piece(lambda: None, weight, visitor))
+
     def ahead_of(self, future: Future) -> int:
         """How many pieces end before this one begins, if nobody else comes; 0 for what runs or is done."""
         with self._changed:
@@ -210,6 +215,8 @@ class Lane:
         watch = self._watch(piece)
         try:
             outcome, error = piece.work(), None
+        except Problem as problem:  # told to visitors, not traced: nothing of what it was about is held by it
+            outcome, error = None, problem.with_traceback(None)
         except BaseException as raised:  # also SystemExit: the thread belongs to everybody
             outcome, error = None, raised
         if watch:

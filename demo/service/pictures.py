@@ -222,7 +222,8 @@ class Pictures:
         return upload
 
     def _begin(self, upload: Upload, model: LoadedModel, visitor: str) -> Job:
-        """A new job, whose model stays until it is done."""
+        """A new job, whose model stays until it is done; Busy before the file is read, if there is no room."""
+        self._encoding.require_room(weight=_LIGHTEST_PICTURE, visitor=visitor)
         job = Job(upload, model.info.weights_hash, model.times)
         with ExitStack() as stack:
             stack.enter_context(model.using())

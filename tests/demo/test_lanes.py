@@ -1,8 +1,10 @@
 """Lanes: order, turns, bounds, room again afterwards, and work that does not come back."""
 
+import gc
 import os
 import sys
 import threading
+import weakref
 from contextlib import suppress
 
 import pytest
@@ -175,6 +177,28 @@ def test_a_lane_that_has_lost_all_threads_says_so_until_one_comes_back(impatient
     assert impatient.submit(int).result(5) == 0
     for gate in gates:
         gate.set()
+
+
+def test_a_refusal_holds_nothing_of_the_work_it_ends(lane):
+    """Refused pictures would stay in memory until the next collection of cycles."""
+
+    class Pixels:
+        pass
+
+    def refuse(pixels):
+        raise Busy("no room", retry_after_s=1)
+
+    pixels = Pixels()
+    gone = weakref.ref(pixels)
+    future = lane.submit(refuse, pixels)
+    del pixels
+    gc.disable()
+    try:
+        with pytest.raises(Busy):
+            future.result(5)
+        wait_until(lambda: gone() is None, 5)
+    finally:
+        gc.enable()
 
 
 def test_work_that_raises_anything_leaves_the_thread_alive(lane):
