@@ -28,12 +28,13 @@ from demo.problems import (
     TooManyBytes,
     TooManyPixels,
     Unexpected,
+    UnfitView,
     UnknownDecoder,
     UnknownPicture,
     UnsupportedPicture,
 )
 from demo.prompt_routes import add_prompt_routes
-from demo.reference import EVENT_STREAM, SAFETENSORS, Hash, add_reference, binary, describe, refusals
+from demo.reference import EVENT_STREAM, SAFETENSORS, Hash, View, add_reference, binary, describe, refusals
 from demo.schemas import (
     Decoder,
     DecoderReply,
@@ -45,6 +46,8 @@ from demo.schemas import (
     Picture,
     Precision,
     Service,
+    ViewReply,
+    Window,
 )
 from demo.streams import stream
 
@@ -184,9 +187,41 @@ def _add_image_routes(app: FastAPI, service: Service, prefix: str) -> None:
         },
     )
     async def embedding(request: Request, image_id: Hash, weights_hash: Hash, precision: Precision) -> Response:
-        wanted = _coding(request, ("zstd",))
-        body, coding = await service.embedding_file(image_id, weights_hash, precision, wanted)
-        etag = f"{image_id[:32]}-{weights_hash[:32]}-{precision}-{coding}"
+        return await embedding_of(request, image_id, weights_hash, precision)
+
+    @app.get(
+        "/api/images/{image_id}/views/{view}",
+        summary="A closer view of a picture, as soon as it is encoded",
+        tags=["pictures"],
+        responses=refusals(UnknownPicture, UnfitView, Busy, EncodeFailed),
+    )
+    async def closer_view(image_id: Hash, view: View) -> ViewReply:
+        """Windows x,y,width,height that are encoded by themselves, for finer masks where somebody zooms in. Their sides
+        are 128, 256, 512, ... pixels, or the picture's where that is shorter, and they begin at multiples of half their
+        side, or end where the picture does. A window of another kind is refused, naming the nearest.
+        """
+        picture, seconds = await service.view(image_id, _window(view))
+        return _describe_view(picture, seconds, service, prefix)
+
+    @app.get(
+        "/api/embeddings/{image_id}/{weights_hash}/{precision}/{view}",
+        summary="A view's embedding, as soon as it is there",
+        tags=["pictures"],
+        response_class=Response,
+        responses={
+            **binary(SAFETENSORS, "The tensor image_embeddings [1,256,64,64], immutable"),
+            **refusals(UnknownPicture, OtherWeights, UnfitView, Busy, EncodeFailed),
+        },
+    )
+    async def view_embedding(
+        request: Request, image_id: Hash, weights_hash: Hash, precision: Precision, view: View
+    ) -> Response:
+        return await embedding_of(request, image_id, weights_hash, precision, view)
+
+    async def embedding_of(request: Request, image_id: str, weights_hash: str, precision: Precision, view: str = ""):
+        wanted, window = _coding(request, ("zstd",)), _window(view) if view else None
+        body, coding = await service.embedding_file(image_id, weights_hash, precision, wanted, window)
+        etag = f"{image_id[:32]}-{weights_hash[:32]}-{precision}-{coding}" + (f"-{view}" if view else "")
         return _immutable(request, body, etag=etag, media_type=SAFETENSORS, coding=coding)
 
 
@@ -237,10 +272,28 @@ def _describe_picture(picture: Picture, service: Service, prefix: str) -> ImageR
         embedding_url=f"{prefix}/api/embeddings/{picture.id}/{service.model_info.weights_hash}/fp16",
         events_url=f"{prefix}/api/images/{picture.id}/events",
         decode_url=f"{prefix}/api/images/{picture.id}/decode",
+        views_url=f"{prefix}/api/images/{picture.id}/views",
         picture_url=f"{prefix}/api/images/{picture.id}/picture",
         predict_url=f"{prefix}/api/images/{picture.id}/predict",
         everything_url=f"{prefix}/api/images/{picture.id}/everything",
     )
+
+
+def _describe_view(view: Picture, seconds: float, service: Service, prefix: str) -> ViewReply:
+    named = ",".join(map(str, view.window))
+    return ViewReply(
+        window=view.window,
+        resized_width=view.resized_hw[1],
+        resized_height=view.resized_hw[0],
+        model=service.model_info,
+        embedding_url=f"{prefix}/api/embeddings/{view.id}/{service.model_info.weights_hash}/fp16/{named}",
+        seconds=round(seconds, 3),
+    )
+
+
+def _window(view: str) -> Window:
+    x, y, width, height = map(int, view.split(","))
+    return (x, y, width, height)
 
 
 def _immutable(request: Request, body: bytes, *, etag: str, media_type: str, coding: Coding = "identity") -> Response:

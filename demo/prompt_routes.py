@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute
 from starlette.types import Message, Receive
 
 from demo.bodies import read_body
-from demo.problems import BadRequest, Busy, Problem, TooManyBytes, Unexpected, UnknownPicture, UnknownSearch
+from demo.problems import BadRequest, Busy, Problem, TooManyBytes, Unexpected, UnfitView, UnknownPicture, UnknownSearch
 from demo.reference import EVENT_STREAM, SAFETENSORS, Hash, binary, refusals
 from demo.schemas import (
     MAX_PREDICT_BYTES,
@@ -32,6 +32,7 @@ from demo.streams import stream, update_event
 
 log = logging.getLogger(__name__)
 _ASKED = refusals(UnknownPicture, BadRequest, TooManyBytes, Busy)
+_LOOKED = refusals(UnknownPicture, BadRequest, UnfitView, TooManyBytes, Busy)
 
 
 def add_prompt_routes(app: FastAPI, service: Service, prefix: str) -> None:
@@ -48,7 +49,7 @@ def _decode_routes(service: Service) -> APIRouter:
         "/api/images/{image_id}/decode",
         summary="All four low-resolution masks of one prompt",
         response_class=Response,
-        responses={**binary(SAFETENSORS, "low_res_logits fp16 [4,256,256], iou_predictions fp32 [4]"), **_ASKED},
+        responses={**binary(SAFETENSORS, "low_res_logits fp16 [4,256,256], iou_predictions fp32 [4]"), **_LOOKED},
     )
     async def decode(image_id: Hash, prompts: Prompts) -> Response:
         """What the decoder in the browser would answer; the page asks here where it cannot decode itself."""
@@ -62,7 +63,7 @@ def _predict_routes(service: Service) -> APIRouter:
     router = APIRouter(route_class=route_with_bodies_of(MAX_PREDICT_BYTES), tags=["prompts"])
 
     @router.post(
-        "/api/images/{image_id}/predict", summary="Masks for points, boxes and masks, in batches", responses=_ASKED
+        "/api/images/{image_id}/predict", summary="Masks for points, boxes and masks, in batches", responses=_LOOKED
     )
     async def predict(image_id: Hash, request: PredictRequest) -> PredictReply:
         """Waits for the picture's embedding where need be. Coordinates are pixels of the upright picture."""

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from demo.codings import Coding, compress
 from demo.lanes import Lane, result
 from demo.pictures import PictureLimits, read_picture, write_png
 from demo.problems import BrokenPicture, EncodeFailed, Problem, Unexpected, UnknownPicture
-from demo.schemas import Event, ModelInfo, Picture, Precision
+from demo.schemas import Event, ModelInfo, Picture, Precision, Window
 from demo.service.estimates import EncodeTimes
 from demo.wire import pack_embedding
 from sam import SAM
@@ -51,7 +51,7 @@ class Encoded:
 
 @dataclass
 class Job:
-    """One picture's way from its file to its embedding; both futures are shared by everyone who waits."""
+    """A picture's way from its file to its embedding, or a view's; both futures are shared by everyone who waits."""
 
     image_id: str
     read: Future[Picture] = field(default_factory=Future)
@@ -132,6 +132,14 @@ class Pictures:
         data = (await self.encoded(image_id)).picture_file
         return await result(self._reading.submit(read_picture, data, self.limits, weight=len(data)))
 
+    def encode_window(self, encoded: Encoded, window: Window) -> Future[Encoded]:
+        """Read a window of a picture that is here and put it in the line for the encoder, behind all that wait."""
+        x, y, width, height = window
+        pixels = read_picture(encoded.picture_file, self.limits)[y : y + height, x : x + width].copy()
+        view = replace(self._describe(encoded.picture.id, pixels), origin_xy=(x, y))
+        weight = max(pixels.nbytes, _LIGHTEST_PICTURE)
+        return self._encoding.submit(self._encode, view, b"", pixels, weight=weight)
+
     async def png_file(self, image_id: str) -> bytes:
         """The picture as browsers show it, upright."""
         pixels = await self.pixels(image_id)
@@ -139,7 +147,10 @@ class Pictures:
 
     async def file(self, image_id: str, precision: Precision, coding: Coding) -> tuple[bytes, Coding]:
         """The embedding as a safetensors body, and how it is coded: fp32 always travels as it is."""
-        job = self._known_job(image_id)
+        return await self.body(self._known_job(image_id), precision, coding)
+
+    async def body(self, job: Job, precision: Precision, coding: Coding) -> tuple[bytes, Coding]:
+        """What `file` answers, of a job."""
         encoded = await result(job.encoded)
         if precision == "fp32":
             return self._pack(encoded.picture, encoded.embedding, "fp32"), "identity"
@@ -196,7 +207,7 @@ class Pictures:
         """On the encoding lane: from the queue to the cache, whatever happens."""
         job.started_at = time.monotonic()
         try:
-            encoded = self._encode(job, picture, data, pixels)
+            encoded = self._encode(picture, data, pixels)
         except Exception as error:
             log.exception("the encode of picture %s failed", job.image_id)
             self._finish(job, _FAILURE_BYTES)
@@ -205,9 +216,10 @@ class Pictures:
             self._finish(job, encoded.size)
             job.encoded.set_result(encoded)
 
-    def _encode(self, job: Job, picture: Picture, data: bytes, pixels: np.ndarray) -> Encoded:
+    def _encode(self, picture: Picture, data: bytes, pixels: np.ndarray) -> Encoded:
+        started_at = time.monotonic()
         embedding = self.encode(pixels)
-        seconds = time.monotonic() - job.started_at
+        seconds = time.monotonic() - started_at
         self._times.learn(picture.pixels, seconds)
         return Encoded(picture, embedding, self._pack(picture, embedding, "fp16"), data, seconds)
 

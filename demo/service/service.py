@@ -25,6 +25,7 @@ from demo.schemas import (
     EverythingUpdate,
     HealthReply,
     KeptObject,
+    MaskReply,
     ModelInfo,
     Picture,
     Precision,
@@ -33,11 +34,13 @@ from demo.schemas import (
     Prompts,
     Segment,
     Sketch,
+    Window,
 )
 from demo.service import objects, prompting
 from demo.service.decoders import Decoders
 from demo.service.everything import Everything
-from demo.service.pictures import Encode, Pictures
+from demo.service.pictures import Encode, Encoded, Pictures
+from demo.service.views import Views, windows_for
 from demo.settings import Settings
 from demo.wire import pack_masks
 from sam import SAM, encoders, load_sam, predictor
@@ -45,6 +48,8 @@ from sam.obtaining import missing_checkpoint, obtain
 
 _WAITING_DECODES = 64
 _WAITING_EXPORTS = 16
+_VIEWS_SHARE = 4
+"""One part in so many of the cache is for views: whoever zooms about never costs others their pictures."""
 
 
 def load_service(settings: Settings) -> DemoService:
@@ -86,10 +91,11 @@ class DemoService:
             model,
             self.model_info,
             lambda pixels: self.encode(pixels),
-            cache_bytes=cache_bytes,
+            cache_bytes=cache_bytes - cache_bytes // _VIEWS_SHARE,
             limits=limits,
             first_s=self.encoder.seconds.get(self.encoder.way),
         )
+        self._views = Views(self._pictures, cache_bytes=cache_bytes // _VIEWS_SHARE)
         self._decoders = Decoders(model)
         self._decoding = Lane("decode prompts", capacity=_WAITING_DECODES, retry_after_s=1)
         self._everything = Everything(model)
@@ -103,7 +109,7 @@ class DemoService:
 
     def close(self) -> None:
         """Drop what waits; call once, when no request will follow."""
-        for part in (self._pictures, self._decoding, self._everything, self._exporting, self._decoders):
+        for part in (self._pictures, self._views, self._decoding, self._everything, self._exporting, self._decoders):
             part.close()
 
     def health(self) -> HealthReply:
@@ -132,18 +138,27 @@ class DemoService:
         return await self._pictures.png_file(image_id)
 
     async def embedding_file(
-        self, image_id: str, weights_hash: str, precision: Precision, coding: Coding
+        self, image_id: str, weights_hash: str, precision: Precision, coding: Coding, view: Window | None = None
     ) -> tuple[bytes, Coding]:
         """The embedding as a safetensors body, and how it is coded: fp32 always travels as it is."""
         self._require_weights(weights_hash)
+        if view is not None:
+            return await self._views.file(image_id, view, precision, coding)
         return await self._pictures.file(image_id, precision, coding)
+
+    async def view(self, image_id: str, window: Window) -> tuple[Picture, float]:
+        """A closer view as soon as it is encoded, and the seconds that took. Raises UnfitView for what is none."""
+        encoded = await self._views.encoded(image_id, window)
+        return encoded.picture, encoded.seconds
 
     # ---- prompts ----------------------------------------------------------------------------------
 
     async def decode_file(self, image_id: str, prompts: Prompts) -> bytes:
         """All four low-resolution masks for the prompts, as the decoder graph in the browser would answer."""
-        encoded = await self._pictures.encoded(image_id)
-        logits, iou = await result(self._decoding.submit(prompting.decode, self.model, encoded.embedding, prompts))
+        encoded = await self._seen(image_id, prompts.view)
+        logits, iou = await result(
+            self._decoding.submit(prompting.decode, self.model, encoded.embedding, prompts, encoded.picture.origin_xy)
+        )
         return pack_masks(logits, iou, model=self.model_info, picture=encoded.picture)
 
     async def segment(self, image_id: str, prompts: Prompts) -> Segment:
@@ -167,18 +182,29 @@ class DemoService:
 
     async def predict(self, image_id: str, request: PredictRequest) -> PredictReply:
         """Masks for a batch of prompts; between two of them others have their turn."""
-        encoded = await self._pictures.encoded(image_id)
-        answers = [
-            await result(self._decoding.submit(prompting.masks, self.model, encoded.embedding, prompts, request))
-            for prompts in request.prompts
-        ]
+        picture = (await self._pictures.encoded(image_id)).picture
         return PredictReply(
             image_id=image_id,
             model=self.model_info,
-            size=encoded.picture.original_hw,
+            size=picture.original_hw,
             format=request.format,
-            answers=answers,
+            answers=[await self._answer(picture, prompts, request) for prompts in request.prompts],
         )
+
+    async def _answer(self, picture: Picture, prompts: Prompts, request: PredictRequest) -> list[MaskReply]:
+        """In the first view that does not cut the mask; the last is the whole picture."""
+        for window in windows_for(picture, prompts, request.shown):
+            seen = await self._seen(picture.id, window)
+            masks, is_cut = await result(
+                self._decoding.submit(prompting.masks, self.model, seen, prompts, request, picture.original_hw)
+            )
+            if not is_cut:
+                break
+        return masks
+
+    async def _seen(self, image_id: str, window: Window | None) -> Encoded:
+        """A view, or the picture."""
+        return await (self._views.encoded(image_id, window) if window else self._pictures.encoded(image_id))
 
     async def decoders(self) -> list[Decoder]:
         """The decoders for the page, exported once per process, less those that could not be made."""
