@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import os
 import signal
@@ -15,25 +16,36 @@ from types import FrameType
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from demo.app import create_app
+from demo.lanes import any_left
 from demo.page import VENDOR_HINT, static_folder, vendor_is_built
+from demo.problems import Busy, Problem
 from demo.schemas import Service
 from demo.settings import Settings, parse_settings
 
 _GOODBYE_S = 3  # after Ctrl+C
 _DRAIN_S = 20  # after SIGTERM, for what is being encoded; engines grant 10 to 30 seconds
+_LAST_WORDS_S = 2  # of either, to tell those who still wait that they should come again
 NO_TEMPORARY_FOLDER = (
     "no folder for temporary files can be written, so there is no Gradio page; mount a tmpfs at /tmp, or set TMPDIR"
 )
 
+ANY_NAME = "the server answers to any name, as none can be known here; --allowed-hosts names those that are yours"
+
 
 class DemoServer(uvicorn.Server):
-    """A server that says where it is, and opens the page, once it answers."""
+    """A server that says where it is, and opens the page, once it answers.
 
-    def __init__(self, config: uvicorn.Config, address: str, *, open_page: bool) -> None:
+    refuse: called with the reason when it stops and what waits cannot be waited for.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, address: str, *, open_page: bool, refuse: Callable[[Problem], None]
+    ) -> None:
         super().__init__(config)
-        self.address, self.open_page = address, open_page
+        self.address, self.open_page, self.refuse = address, open_page, refuse
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
@@ -42,6 +54,12 @@ class DemoServer(uvicorn.Server):
         print(f"\n  The page is at  {self.address}\n  Stop with Ctrl+C.\n", flush=True)
         if self.open_page and _has_desktop():
             webbrowser.open(self.address)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """What is in line is worked off while there is time; the rest is answered too, with 503."""
+        time_left_s = self.config.timeout_graceful_shutdown - _LAST_WORDS_S
+        asyncio.get_running_loop().call_later(time_left_s, self.refuse, Busy("the server restarts", retry_after_s=10))
+        await super().shutdown(sockets=sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Whoever presses Ctrl+C waits for the prompt; whoever sends SIGTERM replaces a server that others use."""
@@ -63,10 +81,32 @@ def serve(arguments: Sequence[str] | None, build: Callable[[Settings], FastAPI])
     except (ValueError, OSError) as error:
         print(f"python -m demo: {error}", file=sys.stderr)
         return 2
-    config = uvicorn.Config(app, log_level="warning", server_header=False)
-    with suppress(KeyboardInterrupt):  # uvicorn stops in order and then raises it again
-        DemoServer(config, address_of(listener), open_page=settings.open).run(sockets=[listener])
+    if not settings.allowed_hosts and settings.hosting.serves_any_host:
+        print(f"Note: {ANY_NAME}", flush=True)
+    server = DemoServer(
+        uvicorn_config(app, settings), address_of(listener), open_page=settings.open, refuse=app.state.service.refuse
+    )
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # while it runs uvicorn has its own; then it raises the signal again,
+    with suppress(KeyboardInterrupt):  # and this one: but whoever stops in order ends with 0
+        server.run(sockets=[listener])
+    if any_left():
+        sys.stdout.flush()
+        os._exit(0)
     return 0
+
+
+def uvicorn_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
+    """How uvicorn serves: who may say for whom a request comes is named by our settings alone."""
+    proxies = [str(network) for network in settings.proxy_networks]
+    return uvicorn.Config(
+        app,
+        log_level="warning",
+        server_header=False,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=proxies,
+        timeout_graceful_shutdown=_DRAIN_S,
+        ws="none",
+    )
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -87,7 +127,7 @@ def listen(settings: Settings) -> socket.socket:
 def build(settings: Settings) -> FastAPI:
     """The whole application: model, service, routes and, where Gradio is installed, its page."""
     service = load(settings)
-    app = create_app(service, hosting=settings.hosting)
+    app = create_app(service, hosting=settings.hosting, safeguards=settings.safeguards)
     if not vendor_is_built(static_folder()):
         print(f"Note: {VENDOR_HINT}", flush=True)
     if not _has_temporary_folder():

@@ -9,13 +9,16 @@ from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, RedirectResponse, StreamingResponse
+from fastapi.responses import FileResponse, RedirectResponse, StreamingResponse
 from starlette.exceptions import HTTPException
 
+from demo.answers import refusal
 from demo.bodies import read_upload
+from demo.clients import client_of
 from demo.codings import Coding, choose_coding
 from demo.headers import GRADIO_PATH, SecurityHeaders, security_headers
 from demo.hosting import DIRECT, Hosting, UnderRootPath
+from demo.origins import OwnOrigin
 from demo.page import Document, StaticPage, static_folder
 from demo.problems import (
     BadRequest,
@@ -27,6 +30,7 @@ from demo.problems import (
     Problem,
     TooManyBytes,
     TooManyPixels,
+    TooManyRequests,
     Unexpected,
     UnfitView,
     UnknownDecoder,
@@ -34,7 +38,9 @@ from demo.problems import (
     UnsupportedPicture,
 )
 from demo.prompt_routes import add_prompt_routes
+from demo.rates import RateLimits
 from demo.reference import EVENT_STREAM, SAFETENSORS, Hash, View, add_reference, binary, describe, refusals
+from demo.safeguards import NONE, Safeguards
 from demo.schemas import (
     Decoder,
     DecoderReply,
@@ -53,7 +59,7 @@ from demo.streams import stream
 
 IMMUTABLE = "private, max-age=31536000, immutable"
 
-_UPLOAD_REFUSALS = refusals(TooManyBytes, TooManyPixels, UnsupportedPicture, BrokenPicture, Busy)
+_UPLOAD_REFUSALS = refusals(TooManyBytes, TooManyPixels, UnsupportedPicture, BrokenPicture, TooManyRequests, Busy)
 _FILE = {"schema": {"type": "string", "format": "binary"}}
 _FORM = {"schema": {"type": "object", "required": ["file"], "properties": {"file": _FILE["schema"]}}}
 _PICTURE_BODY = {"required": True, "content": {"image/*": _FILE, "multipart/form-data": _FORM}}
@@ -64,9 +70,11 @@ _ENCODE_EVENTS = (
 log = logging.getLogger(__name__)
 
 
-def create_app(service: Service, *, static: Path | None = None, hosting: Hosting = DIRECT) -> FastAPI:
+def create_app(
+    service: Service, *, static: Path | None = None, hosting: Hosting = DIRECT, safeguards: Safeguards = NONE
+) -> FastAPI:
     """The application over `service`, with the page from `static` (default: where the package keeps it)."""
-    app = create_bare_app(service, hosting=hosting)
+    app = create_bare_app(service, hosting=hosting, safeguards=safeguards)
     _add_model_routes(app, service, hosting.root_path)
     _add_image_routes(app, service, hosting.root_path)
     add_prompt_routes(app, service, hosting.root_path)
@@ -75,7 +83,7 @@ def create_app(service: Service, *, static: Path | None = None, hosting: Hosting
     return app
 
 
-def create_bare_app(service: Service, *, hosting: Hosting = DIRECT) -> FastAPI:
+def create_bare_app(service: Service, *, hosting: Hosting = DIRECT, safeguards: Safeguards = NONE) -> FastAPI:
     """An application that keeps `service` alive, with security headers, problems and health, and nothing to see yet."""
     app = FastAPI(
         title="Segment anything",
@@ -86,13 +94,19 @@ def create_bare_app(service: Service, *, hosting: Hosting = DIRECT) -> FastAPI:
         redirect_slashes=False,  # to whole addresses, which name the host and scheme behind a proxy
         lifespan=_lifespan(service),
     )
+    app.state.service = service
+    app.add_middleware(RateLimits, rates=safeguards.rates, hosting=hosting)
+    app.add_middleware(OwnOrigin, hosting=hosting)
     app.add_middleware(SecurityHeaders, hosting=hosting)
     app.add_middleware(UnderRootPath, hosting=hosting)
     _add_problem_handlers(app, hosting)
 
     @app.get("/healthz", summary="Whether the server is well, and how much waits", tags=["model"])
-    async def health() -> HealthReply:
-        return service.health()
+    async def health(response: Response) -> HealthReply:
+        """503 where nothing can be encoded any more and only a new process helps: what watches may start one."""
+        reply = service.health()
+        response.status_code = 200 if reply.status == "ok" else 503
+        return reply
 
     return app
 
@@ -150,7 +164,8 @@ def _add_image_routes(app: FastAPI, service: Service, prefix: str) -> None:
     )
     async def upload(request: Request, response: Response) -> ImageReply:
         """The body is the picture file itself, or a form with it in the field `file`."""
-        picture, is_new = await service.add(await read_upload(request, service.limits.max_bytes))
+        data = await read_upload(request, service.limits.max_bytes)
+        picture, is_new = await service.add(data, visitor=client_of(request.scope))
         response.status_code = 201 if is_new else 200
         return _describe_picture(picture, service, prefix)
 
@@ -195,12 +210,12 @@ def _add_image_routes(app: FastAPI, service: Service, prefix: str) -> None:
         tags=["pictures"],
         responses=refusals(UnknownPicture, UnfitView, Busy, EncodeFailed),
     )
-    async def closer_view(image_id: Hash, view: View) -> ViewReply:
+    async def closer_view(request: Request, image_id: Hash, view: View) -> ViewReply:
         """Windows x,y,width,height that are encoded by themselves, for finer masks where somebody zooms in. Their sides
         are 128, 256, 512, ... pixels, or the picture's where that is shorter, and they begin at multiples of half their
         side, or end where the picture does. A window of another kind is refused, naming the nearest.
         """
-        picture, seconds = await service.view(image_id, _window(view))
+        picture, seconds = await service.view(image_id, _window(view), visitor=client_of(request.scope))
         return _describe_view(picture, seconds, service, prefix)
 
     @app.get(
@@ -327,25 +342,18 @@ def _fault(error: dict) -> dict[str, str]:
 def _add_problem_handlers(app: FastAPI, hosting: Hosting) -> None:
     @app.exception_handler(Problem)
     async def refuse(request: Request, problem: Problem) -> Response:
-        return _problem_response(problem)
+        return refusal(problem)
 
     @app.exception_handler(RequestValidationError)
     async def refuse_parameters(request: Request, error: RequestValidationError) -> Response:
-        return _problem_response(_bad_request(list(error.errors())))
+        return refusal(_bad_request(list(error.errors())))
 
     @app.exception_handler(HTTPException)
     async def refuse_address(request: Request, error: HTTPException) -> Response:
-        return _problem_response(HttpProblem(error.status_code, error.detail), error.headers)
+        return refusal(HttpProblem(error.status_code, error.detail), error.headers)
 
     @app.exception_handler(Exception)
     async def apologise(request: Request, error: Exception) -> Response:
         # Starlette answers these outside every middleware, so the security headers are added here.
         headers = security_headers(hosting.route_path(request.url.path), hosting)
-        return _problem_response(Unexpected("the log of the server says more"), headers)
-
-
-def _problem_response(problem: Problem, headers: dict[str, str] | None = None) -> Response:
-    headers = {"Cache-Control": "no-store", **problem.headers, **(headers or {})}
-    return JSONResponse(
-        problem.document(), status_code=problem.status, headers=headers, media_type="application/problem+json"
-    )
+        return refusal(Unexpected("the log of the server says more"), headers)

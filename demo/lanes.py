@@ -1,57 +1,260 @@
-"""A lane: one worker thread and a bounded line of work before it."""
+"""A lane: one worker thread and a bounded line of work before it, in turn between visitors."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import threading
+import time
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from itertools import chain, zip_longest
+from statistics import fmean
 from typing import Any, TypeVar
 
-from demo.problems import Busy
+from demo.problems import Busy, Problem, Stalled
 
 Value = TypeVar("Value")
 
+REPLACEMENTS = 2
+"""Workers that may be lost to work that does not return; each keeps its memory, and a core if it is busy."""
+CLOSING_S = 10
+_REMEMBERED = 16
+_THREADS = "demo lane: "
+
+
+@dataclass(eq=False)
+class _Piece:
+    """Work in line."""
+
+    work: Callable[[], Any]
+    weight: int
+    visitor: str
+    future: Future = field(default_factory=Future)
+
+    def fail(self, error: BaseException) -> None:
+        """Tell who waits, unless nobody does."""
+        if self.future.running() or self.future.set_running_or_notify_cancel():
+            self.future.set_exception(error)
+
 
 class Lane:
-    """Runs work in order on one thread. Work has a weight; what would overfill the line is refused with Busy.
+    """Runs work on one thread: in turn between visitors, in order for each of them.
 
-    A piece of work that finds the line empty is always taken, however heavy.
+    Work has a weight; what would overfill the line is refused with Busy. So is what would leave less room free than its
+    visitor then fills, so that there is room for the next visitor, however much one sends. Work that finds the line
+    empty is always taken, however heavy.
+
+    Work that has not returned after `deadline_s` seconds fails with Stalled, and another thread goes on with the rest.
+    A thread cannot be ended from outside, so that this is done `REPLACEMENTS` times; then all is refused with Stalled
+    until one of the lost threads comes back.
+
+    Args:
+        capacity: sum of the weights in line, what runs included.
+        first_s: seconds that a piece is believed to take until one was measured; Retry-After is made of them.
+        niceness: how far the thread steps back, 0 to 19, where the system can do so for a thread (Linux).
     """
 
-    def __init__(self, name: str, *, capacity: int, retry_after_s: float) -> None:
-        self.name, self.capacity, self.retry_after_s = name, capacity, retry_after_s
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"demo-{name}")
-        self._lock = threading.Lock()
-        self._weight = 0
-        self._length = 0
+    def __init__(
+        self, name: str, *, capacity: int, first_s: float, deadline_s: float | None = None, niceness: int = 0
+    ) -> None:
+        self.name, self.capacity, self.deadline_s, self.niceness = name, capacity, deadline_s, niceness
+        self._waiting: OrderedDict[str, deque[_Piece]] = OrderedDict()  # by visitor; the first has the next turn
+        self._weights: Counter[str] = Counter()  # by visitor, what runs included
+        self._changed = threading.Condition()
+        self._worker: threading.Thread | None = None
+        self._running: _Piece | None = None
+        self._lost: set[threading.Thread] = set()
+        self._first_s, self._seconds = first_s, deque[float](maxlen=_REMEMBERED)
+        self._next_seat_at = 0.0
+        self._refusal: Problem | None = None
 
     def __len__(self) -> int:
         """Pieces of work waiting or running."""
-        return self._length
+        with self._changed:
+            return self._length()
 
-    def submit(self, work: Callable[..., Any], *arguments: Any, weight: int = 1) -> Future:
-        """Queue `work(*arguments)`; raises Busy when its weight does not fit."""
-        with self._lock:
-            if self._length and self._weight + weight > self.capacity:
-                detail = f"{self._length} in line to {self.name}"
-                raise Busy(detail, retry_after_s=self.retry_after_s, waiting=self._length)
-            self._weight += weight
-            self._length += 1
-        future = self._executor.submit(work, *arguments)
-        future.add_done_callback(lambda _: self._leave(weight))
-        return future
+    @property
+    def lost(self) -> int:
+        """Threads that have not come back from their work in time."""
+        return len(self._lost)
+
+    @property
+    def stalled(self) -> bool:
+        """Whether nothing can run any more."""
+        return len(self._lost) > REPLACEMENTS
+
+    def submit(self, work: Callable[..., Any], *arguments: Any, weight: int = 1, visitor: str = "") -> Future:
+        """Queue `work(*arguments)`; raises Busy when its weight does not fit, Stalled when nothing runs any more.
+
+        visitor: any name that tells one from another. Work of nobody in particular may fill the whole line.
+        """
+        piece = _Piece(lambda: work(*arguments), weight, visitor)
+        with self._changed:
+            self._require_room(piece)
+            self._waiting.setdefault(visitor, deque()).append(piece)
+            self._weights[visitor] += weight
+            if self._worker is None:
+                self._start()
+            self._changed.notify()
+        return piece.future
+
+    def ahead_of(self, future: Future) -> int:
+        """How many pieces end before this one begins, if nobody else comes; 0 for what runs or is done."""
+        with self._changed:
+            rounds = chain.from_iterable(zip_longest(*self._waiting.values()))
+            futures = [piece.future for piece in rounds if piece is not None]
+            return futures.index(future) + (self._running is not None) if future in futures else 0
+
+    def refuse(self, reason: Problem) -> None:
+        """Fail what waits, and whatever comes, with `reason`; what runs goes on."""
+        with self._changed:
+            self._refusal = self._refusal or reason
+            dropped = self._drop_waiting()
+            self._changed.notify_all()
+        for piece in dropped:
+            piece.fail(reason)
 
     def close(self) -> None:
-        """Drop what waits and wait for what runs."""
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        """Drop what waits, and wait for what runs, though not for ever; see `any_left`."""
+        self.refuse(Busy("the server is stopping", retry_after_s=1))
+        if self._worker is not None:
+            self._worker.join(CLOSING_S)
 
-    def _leave(self, weight: int) -> None:
-        with self._lock:
-            self._weight -= weight
-            self._length -= 1
+    # ---- the line; all with the lock held ---------------------------------------------------------
+
+    def _length(self) -> int:
+        return sum(map(len, self._waiting.values())) + (self._running is not None)
+
+    def _require_room(self, piece: _Piece) -> None:
+        if self._refusal is not None:
+            raise self._refusal
+        if self.stalled:
+            raise self._stall()
+        own, total = self._weights[piece.visitor], self._weights.total()
+        free = self.capacity - total - piece.weight
+        greedy = piece.visitor and own and free < own + piece.weight
+        if self._length() and (free < 0 or greedy):
+            raise self._busy(piece.visitor if greedy else "")
+
+    def _busy(self, visitor: str) -> Busy:
+        """Everyone who is sent away is told another time to come back: one piece after the other makes room."""
+        now, piece_s, length = time.monotonic(), fmean(self._seconds or [self._first_s]), self._length()
+        own = len(self._waiting.get(visitor, ()))
+        self._next_seat_at = min(max(self._next_seat_at, now) + piece_s, now + length * piece_s)
+        detail = f"{length} in line to {self.name}" + (f", {own} of them yours" if visitor else "")
+        return Busy(detail, retry_after_s=max(self._next_seat_at - now, 1), waiting=length)
+
+    def _stall(self) -> Stalled:
+        return Stalled(f"work to {self.name} does not come back", retry_after_s=self.deadline_s or 1)
+
+    def _next(self) -> _Piece:
+        visitor, line = next(iter(self._waiting.items()))
+        piece = line.popleft()
+        if line:
+            self._waiting.move_to_end(visitor)
+        else:
+            del self._waiting[visitor]
+        return piece
+
+    def _leave(self, piece: _Piece) -> None:
+        self._weights[piece.visitor] -= piece.weight
+        if not self._weights[piece.visitor]:
+            del self._weights[piece.visitor]
+
+    def _drop_waiting(self) -> list[_Piece]:
+        dropped = [piece for line in self._waiting.values() for piece in line]
+        for piece in dropped:
+            self._leave(piece)
+        self._waiting.clear()
+        return dropped
+
+    # ---- the thread -------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        self._worker = threading.Thread(target=self._work, name=_THREADS + self.name, daemon=True)
+        self._worker.start()
+
+    def _work(self) -> None:
+        step_back(self.niceness)
+        while (piece := self._take()) is not None:
+            started_at = time.monotonic()
+            watch = self._watch(piece)
+            try:
+                outcome, error = piece.work(), None
+            except BaseException as raised:  # also SystemExit: the thread belongs to everybody
+                outcome, error = None, raised
+            if watch:
+                watch.cancel()
+            if not self._done(piece, time.monotonic() - started_at):
+                return
+            if error is None:
+                piece.future.set_result(outcome)
+            else:
+                piece.fail(error)
+
+    def _take(self) -> _Piece | None:
+        with self._changed:
+            while True:
+                while not self._waiting:
+                    if self._refusal is not None:
+                        return None
+                    self._changed.wait()
+                piece = self._next()
+                if piece.future.set_running_or_notify_cancel():
+                    self._running = piece
+                    return piece
+                self._leave(piece)  # whoever asked for it has taken it back
+
+    def _done(self, piece: _Piece, seconds: float) -> bool:
+        """Whether the piece came back in time; a thread that was given up makes room for another one."""
+        with self._changed:
+            if threading.current_thread() in self._lost:
+                self._lost.discard(threading.current_thread())
+                return False
+            self._seconds.append(seconds)
+            self._running = None
+            self._leave(piece)
+            return True
+
+    def _watch(self, piece: _Piece) -> threading.Timer | None:
+        if self.deadline_s is None:
+            return None
+        timer = threading.Timer(self.deadline_s, self._give_up, [piece, threading.current_thread()])
+        timer.daemon = True
+        timer.start()
+        return timer
+
+    def _give_up(self, piece: _Piece, worker: threading.Thread) -> None:
+        """The piece does not come back: its thread is left to itself, and another one takes its place."""
+        with self._changed:
+            if self._running is not piece:
+                return
+            self._running = None
+            self._leave(piece)
+            self._lost.add(worker)
+            failed = [piece, *(self._drop_waiting() if self.stalled else [])]
+            self._worker = None
+            if not self.stalled:
+                self._start()
+        for each in failed:
+            each.fail(self._stall())
+
+
+def any_left() -> bool:
+    """Whether work of any lane still runs. Threads inside of torch make a process crash when it ends around them."""
+    return any(thread.name.startswith(_THREADS) for thread in threading.enumerate())
 
 
 async def result(future: Future[Value]) -> Value:
     """Wait for shared work: a caller that is cancelled leaves the work to the others."""
     return await asyncio.shield(asyncio.wrap_future(future))
+
+
+def step_back(niceness: int) -> None:
+    """Let other threads go first, and with this one those that it starts, where a thread can do so: on Linux."""
+    if niceness and sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)

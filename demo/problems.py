@@ -10,9 +10,13 @@ Problem
 ├── UnfitView 422               no view of the picture, or prompts outside of it
 ├── UnknownSearch 404           no search of this name is under way
 ├── UnknownDecoder 404          no decoder graph has this hash
+├── OtherHost 421               the request is for a server of another name
+├── OtherSite 403               a page of another site asks
 ├── UnfitObjects 422            the objects cannot be written in the format
 ├── OtherWeights 409            the address names weights that are not loaded
+├── TooManyRequests 429         one client asks more often than it may
 ├── Busy 503                    the line before a worker is full
+│   └── Stalled 503             a worker does not come back from what it does
 ├── EncodeFailed 500            the model raised
 └── Unexpected 500              a fault of ours; the detail stays in the log
 """
@@ -22,6 +26,9 @@ from __future__ import annotations
 import math
 import re
 from typing import Any, ClassVar
+
+_SHOWN = 100
+"""Characters of what was sent that a refusal repeats."""
 
 
 class Problem(Exception):
@@ -108,8 +115,25 @@ class OtherWeights(Problem):
     status, title = 409, "The address names weights that are not loaded"
 
 
-class Busy(Problem):
-    status, title = 503, "Too much work is waiting; try again"
+class OtherHost(Problem):
+    status, title = 421, "The server does not go by this name"
+
+    def __init__(self, given: str) -> None:
+        given = given[:_SHOWN]
+        super().__init__(f"{given!r} was asked for; --allowed-hosts names what the server goes by", given=given)
+
+
+class OtherSite(Problem):
+    status, title = 403, "A page of another site asks for this"
+
+    def __init__(self, origin: str) -> None:
+        origin = origin[:_SHOWN]
+        detail = f"a page of {origin or 'another site'}; where it is the server's own, name its host in --allowed-hosts"
+        super().__init__(detail, origin=origin)
+
+
+class ComeAgain(Problem):
+    """A refusal for now: `retry_after_s`, in whole seconds, is told in the document and in Retry-After."""
 
     def __init__(self, detail: str, *, retry_after_s: float, **extensions: Any) -> None:
         super().__init__(detail, retry_after_s=math.ceil(retry_after_s), **extensions)
@@ -117,6 +141,23 @@ class Busy(Problem):
     @property
     def headers(self) -> dict[str, str]:
         return {"Retry-After": str(self.extensions["retry_after_s"])}
+
+
+class Busy(ComeAgain):
+    status, title = 503, "Too much work is waiting; try again"
+
+
+class Stalled(Busy):
+    title = "A worker does not come back; try again"
+
+
+class TooManyRequests(ComeAgain):
+    status, title = 429, "You ask too often; try again"
+
+    def __init__(self, what: str, limit: int, *, retry_after_s: float) -> None:
+        super().__init__(
+            f"{what} of one client are limited to {limit} a minute", retry_after_s=retry_after_s, limit=limit
+        )
 
 
 class EncodeFailed(Problem):

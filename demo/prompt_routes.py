@@ -15,7 +15,18 @@ from fastapi.routing import APIRoute
 from starlette.types import Message, Receive
 
 from demo.bodies import read_body
-from demo.problems import BadRequest, Busy, Problem, TooManyBytes, Unexpected, UnfitView, UnknownPicture, UnknownSearch
+from demo.clients import client_of
+from demo.problems import (
+    BadRequest,
+    Busy,
+    Problem,
+    TooManyBytes,
+    TooManyRequests,
+    Unexpected,
+    UnfitView,
+    UnknownPicture,
+    UnknownSearch,
+)
 from demo.reference import EVENT_STREAM, SAFETENSORS, Hash, binary, refusals
 from demo.schemas import (
     MAX_PREDICT_BYTES,
@@ -31,8 +42,8 @@ from demo.schemas import (
 from demo.streams import stream, update_event
 
 log = logging.getLogger(__name__)
-_ASKED = refusals(UnknownPicture, BadRequest, TooManyBytes, Busy)
-_LOOKED = refusals(UnknownPicture, BadRequest, UnfitView, TooManyBytes, Busy)
+_ASKED = refusals(UnknownPicture, BadRequest, TooManyBytes, TooManyRequests, Busy)
+_LOOKED = refusals(UnknownPicture, BadRequest, UnfitView, TooManyBytes, TooManyRequests, Busy)
 
 
 def add_prompt_routes(app: FastAPI, service: Service, prefix: str) -> None:
@@ -51,9 +62,9 @@ def _decode_routes(service: Service) -> APIRouter:
         response_class=Response,
         responses={**binary(SAFETENSORS, "low_res_logits fp16 [4,256,256], iou_predictions fp32 [4]"), **_LOOKED},
     )
-    async def decode(image_id: Hash, prompts: Prompts) -> Response:
+    async def decode(request: Request, image_id: Hash, prompts: Prompts) -> Response:
         """What the decoder in the browser would answer; the page asks here where it cannot decode itself."""
-        body = await service.decode_file(image_id, prompts)
+        body = await service.decode_file(image_id, prompts, visitor=client_of(request.scope))
         return Response(body, media_type=SAFETENSORS, headers={"Cache-Control": "no-store"})
 
     return router
@@ -65,9 +76,9 @@ def _predict_routes(service: Service) -> APIRouter:
     @router.post(
         "/api/images/{image_id}/predict", summary="Masks for points, boxes and masks, in batches", responses=_LOOKED
     )
-    async def predict(image_id: Hash, request: PredictRequest) -> PredictReply:
+    async def predict(request: Request, image_id: Hash, wanted: Annotated[PredictRequest, Body()]) -> PredictReply:
         """Waits for the picture's embedding where need be. Coordinates are pixels of the upright picture."""
-        return await service.predict(image_id, request)
+        return await service.predict(image_id, wanted, visitor=client_of(request.scope))
 
     return router
 
@@ -89,8 +100,7 @@ def _everything_routes(service: Service, prefix: str, stops: dict[str, threading
         next decoder batch.
         """
         name, stop = secrets.token_urlsafe(12), threading.Event()
-        visitor = request.client.host if request.client else ""
-        updates = service.everything(image_id, wanted, visitor=visitor, stop=stop)
+        updates = service.everything(image_id, wanted, visitor=client_of(request.scope), stop=stop)
         first = await anext(updates)  # what is refused is refused before the stream begins
         stops[name] = stop
 

@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from demo.codings import Coding
+from demo.problems import Problem
 
 Precision = Literal["fp16", "fp32"]
 Edge = Literal["sharp", "feathered", "matte"]
@@ -255,9 +256,14 @@ class PredictReply(BaseModel):
 
 
 class HealthReply(BaseModel):
-    """Answer of GET /healthz; `queue` counts encodes that wait or run, `searches` those of everything mode."""
+    """Answer of GET /healthz; `queue` counts encodes that wait or run, `searches` those of everything mode.
 
-    status: Literal["ok"] = "ok"
+    `lost_threads`: workers that did not come back from a picture or a prompt. While others can take their place the
+    status is "ok"; where none can it is "stalled", answered with 503, and only a new process helps.
+    """
+
+    status: Literal["ok", "stalled"] = "ok"
+    lost_threads: int = 0
     model: ModelInfo
     encoder: EncoderReply
     queue: int
@@ -408,13 +414,15 @@ class Service(Protocol):
 
     def warm_up(self) -> None: ...
 
+    def refuse(self, reason: Problem) -> None: ...
+
     def close(self) -> None: ...
 
     def health(self) -> HealthReply: ...
 
     async def decoders(self) -> list[Decoder]: ...
 
-    async def add(self, data: bytes) -> tuple[Picture, bool]: ...
+    async def add(self, data: bytes, *, visitor: str = "") -> tuple[Picture, bool]: ...
 
     def progress(self, image_id: str) -> AsyncIterator[Event]: ...
 
@@ -424,13 +432,13 @@ class Service(Protocol):
         self, image_id: str, weights_hash: str, precision: Precision, coding: Coding, view: Window | None = None
     ) -> tuple[bytes, Coding]: ...
 
-    async def view(self, image_id: str, window: Window) -> tuple[Picture, float]: ...
+    async def view(self, image_id: str, window: Window, *, visitor: str = "") -> tuple[Picture, float]: ...
 
-    async def decode_file(self, image_id: str, prompts: Prompts) -> bytes: ...
+    async def decode_file(self, image_id: str, prompts: Prompts, *, visitor: str = "") -> bytes: ...
 
     async def segment(self, image_id: str, prompts: Prompts) -> Segment: ...
 
-    async def predict(self, image_id: str, request: PredictRequest) -> PredictReply: ...
+    async def predict(self, image_id: str, request: PredictRequest, *, visitor: str = "") -> PredictReply: ...
 
     async def candidates(self, image_id: str, prompts: Prompts) -> Candidates: ...
 

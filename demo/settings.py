@@ -6,15 +6,24 @@ import argparse
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 
-from demo.hosting import Hosting
+from demo.clients import Network, read_networks
+from demo.hosting import ANY_HOST, Hosting
 from demo.pictures import PICTURE_PIXELS_ROOF, PictureLimits
+from demo.rates import PUBLIC, UNLIMITED, Rates, read_rates
+from demo.safeguards import Safeguards
 
 ENVIRONMENT_PREFIX = "SAM_DEMO_"
 SPACE_VARIABLE = "SPACE_ID"
-SPACE_DEFAULTS = {"frame_ancestors": "https://huggingface.co", "isolation_headers": False}
-"""On a Hugging Face Space, which sets the variable: it frames the page, and adds the headers that the README names."""
+SPACE_DEFAULTS = {
+    "frame_ancestors": "https://huggingface.co",
+    "isolation_headers": False,
+    "allowed_hosts": ANY_HOST,
+    "trusted_proxies": "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16",
+}
+"""On a Hugging Face Space, which sets the variable: it frames the page, adds the headers that the README names, and
+nothing but its proxy reaches the server, from a private address and under the Space's names."""
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 _PREPROCESSING = ("auto", "sam", "medsam")
 _ENCODERS = ("auto", "torch", "onnxruntime", "bf16")
@@ -45,6 +54,9 @@ class Settings:
     max_upload_mb: int = 50
     max_megapixels: int = 60
     root_path: str = ""
+    allowed_hosts: str = ""
+    trusted_proxies: str = ""
+    rate_limits: str = "auto"
     frame_ancestors: str = ""
     isolation_headers: bool = True
     open: bool = True
@@ -60,7 +72,7 @@ class Settings:
         _one_of("encoder", self.encoder, _ENCODERS)
         if not self.host or not self.checkpoint:
             raise ValueError(f"host is {self.host!r} and checkpoint is {self.checkpoint!r}; neither may be empty")
-        _ = self.hosting  # refuses what it cannot do
+        _ = self.hosting, self.proxy_networks, self.safeguards  # refuse what they cannot do
 
     @property
     def cache_bytes(self) -> int:
@@ -68,7 +80,33 @@ class Settings:
 
     @property
     def hosting(self) -> Hosting:
-        return Hosting(self.root_path, self.frame_ancestors, self.isolation_headers)
+        return Hosting(self.root_path, self.frame_ancestors, self.isolation_headers, self.hosts, self.host)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine reaches the server."""
+        return self.host == "localhost" or self.host == "::1" or self.host.startswith("127.")
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The names that were given; none where only this machine reaches the server, any where nobody could know."""
+        named = tuple(self.allowed_hosts.replace(",", " ").split())
+        return named or (() if self.is_local else (ANY_HOST,))
+
+    @property
+    def proxy_networks(self) -> tuple[Network, ...]:
+        return read_networks(self.trusted_proxies, "trusted-proxies")
+
+    @property
+    def rates(self) -> Rates:
+        """As given; else those of a public server, unless nobody else reaches this one or clients cannot be told."""
+        if self.rate_limits == "auto":
+            return UNLIMITED if self.is_local and not self.proxy_networks else PUBLIC
+        return UNLIMITED if self.rate_limits == "off" else read_rates(self.rate_limits)
+
+    @property
+    def safeguards(self) -> Safeguards:
+        return Safeguards(self.rates)
 
     @property
     def limits(self) -> PictureLimits:
@@ -119,6 +157,23 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--max-megapixels", type=int, metavar="MP", help=f"largest picture (default {default.max_megapixels})")
     add("--root-path", metavar="/PREFIX", help="where a reverse proxy mounts the server (default: at its root)")
+    add(
+        "--allowed-hosts",
+        metavar="NAMES",
+        help="names that the server goes by, as example.org,*.example.net (default: this machine's own for itself, "
+        "any where others reach it)",
+    )
+    add(
+        "--trusted-proxies",
+        metavar="NETWORKS",
+        help="reverse proxies whose X-Forwarded-For and -Proto are believed, as 127.0.0.1,10.0.0.0/8 (default: none)",
+    )
+    public = ",".join(f"{name}={rate}" for name, rate in asdict(PUBLIC).items())
+    add(
+        "--rate-limits",
+        metavar="RATES",
+        help=f"what a client may ask for in a minute, off, or as {public}: the default where others reach the server",
+    )
     add("--frame-ancestors", metavar="ORIGINS", help="who may show the page in a frame (default: nobody)")
     add(
         "--isolation-headers",

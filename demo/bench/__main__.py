@@ -21,11 +21,12 @@ SECTIONS = {
     "cold-start": "the real page from nothing to the first mask, and its second visit",
     "studio": "hover, pan and zoom over a large picture with many objects: frames, tasks, painting",
     "take-home": "a picture of 40 megapixels with 200 objects saved in each format: time, and the main thread's frames",
+    "crowd": "200 visitors before one server for ten minutes: answers, times, memory, fairness, and its end under load",
     "hover": "a scripted pointer over the real page: masks per second, latency, long tasks",
 }
 EPILOG = """\
 examples:
-  python -m demo.bench --output results           everything, about half an hour
+  python -m demo.bench --output results           everything, about 40 minutes
   python -m demo.bench --only decoder             one section; may be given several times
   python -m demo.bench --quick                    one small round of everything: does it run?
 """

@@ -25,6 +25,8 @@ class Scale:
     studio_objects: int = 50
     large_picture: tuple[Size, int] = ((7300, 5480), 200)
     """Width and height, and how many objects."""
+    crowd: tuple[int, float] = (200, 600)
+    """Visitors, and for how many seconds."""
 
 
 FULL = Scale()
@@ -42,4 +44,5 @@ QUICK = Scale(
     studio_pixels=(800, 600),
     studio_objects=3,
     large_picture=((800, 600), 4),
+    crowd=(12, 20),
 )

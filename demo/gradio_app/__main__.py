@@ -27,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def build(settings: Settings) -> FastAPI:
     """The application: model, service and the page, without the full page and its routes."""
     service = load(settings)
-    app, address = create_bare_app(service, hosting=settings.hosting), settings.root_path + GRADIO_PATH + "/"
+    app = create_bare_app(service, hosting=settings.hosting, safeguards=settings.safeguards)
+    address = settings.root_path + GRADIO_PATH + "/"
     for path in ("/", GRADIO_PATH):
         app.add_api_route(path, lambda: RedirectResponse(address), include_in_schema=False)
     return mount_gradio(app, service, root_path=settings.root_path)

@@ -50,7 +50,7 @@ class Gate:
             raise TooManyBytes(self.max_bytes, given)
         if _route_path(scope) in _BEGINNINGS and not visitor_of(scope):
             send = _with_cookie(scope, send)
-        await self._answer(scope, receive, send)
+        await self._answer(_without_origin(scope), receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """A body that turns out too long while it arrives is refused by us; what Gradio makes of that is not sent."""
@@ -110,6 +110,11 @@ def _with_cookie(scope: Scope, send: Send) -> Send:
         await send(message)
 
     return send_cookie
+
+
+def _without_origin(scope: Scope) -> Scope:
+    """Who asks has been checked; Gradio would let the pages of any origin read its answers."""
+    return {**scope, "headers": [(name, value) for name, value in scope["headers"] if name != b"origin"]}
 
 
 def _route_path(scope: Scope) -> str:

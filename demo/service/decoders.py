@@ -27,7 +27,7 @@ class Decoders:
 
     def __init__(self, model: SAM) -> None:
         self.model = model
-        self._lane = Lane("export decoders", capacity=1, retry_after_s=5)
+        self._lane = Lane("export decoders", capacity=1, first_s=5)
         self._lock = threading.Lock()
         self._exported: Future[list[Decoder]] | None = None
 
@@ -42,9 +42,10 @@ class Decoders:
         """In the order in which the page should try them."""
         return await result(self.begin())
 
-    def close(self) -> None:
-        """Wait for what runs."""
-        self._lane.close()
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        """Where the export runs."""
+        return (self._lane,)
 
     def _export_all(self) -> list[Decoder]:
         decoders = (self._export(precision) for precision in PRECISIONS)

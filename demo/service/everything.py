@@ -30,7 +30,7 @@ class Everything:
 
     def __init__(self, model: SAM) -> None:
         self.model = model
-        self._lane = Lane("find everything", capacity=2 * RUNS, retry_after_s=RETRY_AFTER_S)
+        self._lane = Lane("find everything", capacity=2 * RUNS, first_s=1)
         self._lock = threading.Lock()
         self._running: Counter[str] = Counter()
 
@@ -73,9 +73,10 @@ class Everything:
             finally:
                 left.set()
 
-    def close(self) -> None:
-        """Drop what waits."""
-        self._lane.close()
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        """Where searches wait for their next batch."""
+        return (self._lane,)
 
     @contextmanager
     def _place(self, visitor: str) -> Iterator[None]:

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from demo.cache import ByteCache
 from demo.codings import Coding, compress
 from demo.lanes import Lane, result
 from demo.pictures import PictureLimits, read_picture, write_png
-from demo.problems import BrokenPicture, EncodeFailed, Problem, Unexpected, UnknownPicture
+from demo.problems import BrokenPicture, Busy, EncodeFailed, Problem, Unexpected, UnknownPicture
 from demo.schemas import Event, ModelInfo, Picture, Precision, Window
 from demo.service.estimates import EncodeTimes
 from demo.wire import pack_embedding
@@ -25,9 +26,12 @@ from sam import SAM
 from sam.predictor import ImageEmbedding
 
 PROGRESS_INTERVAL_S = 0.25
+DEADLINE_S = 300.0
+"""For reading and for encoding a picture, each: what takes longer is believed never to end."""
 WAITING_BYTES = 1_000_000_000  # decoded pixels that may wait for the encoder
 _LIGHTEST_PICTURE = 8_000_000  # even a picture of one pixel costs a whole encode: at most 125 wait
 _FAILURE_BYTES = 4_096
+_ENCODER_NICENESS = 5  # whoever asks for a file or a mask waits no slice of an encode for it
 
 log = logging.getLogger(__name__)
 Encode = Callable[[np.ndarray], ImageEmbedding]
@@ -51,11 +55,15 @@ class Encoded:
 
 @dataclass
 class Job:
-    """A picture's way from its file to its embedding, or a view's; both futures are shared by everyone who waits."""
+    """A picture's way from its file to its embedding, or a view's; both futures are shared by everyone who waits.
+
+    place: its piece of work in the line to the encoder, once it is there.
+    """
 
     image_id: str
     read: Future[Picture] = field(default_factory=Future)
     encoded: Future[Encoded] = field(default_factory=Future)
+    place: Future[Encoded] | None = None
     started_at: float | None = None
     fp16_zstd_file: bytes | None = None
 
@@ -76,10 +84,17 @@ class Pictures:
         cache_bytes: int,
         limits: PictureLimits,
         first_s: float | None = None,
+        deadline_s: float = DEADLINE_S,
     ) -> None:
         self.model, self.model_info, self.encode, self.limits = model, model_info, encode, limits
-        self._reading = Lane("read pictures", capacity=4 * limits.max_bytes, retry_after_s=2)
-        self._encoding = Lane("encode pictures", capacity=WAITING_BYTES, retry_after_s=10)
+        self._reading = Lane("read pictures", capacity=4 * limits.max_bytes, first_s=0.2, deadline_s=deadline_s)
+        self._encoding = Lane(
+            "encode pictures",
+            capacity=WAITING_BYTES,
+            first_s=first_s or 1,
+            deadline_s=deadline_s,
+            niceness=_ENCODER_NICENESS,
+        )
         self._finished: ByteCache[Job] = ByteCache(cache_bytes)
         self._unfinished: dict[str, Job] = {}
         self._times = EncodeTimes(first_s)
@@ -95,18 +110,19 @@ class Pictures:
         """The pictures that are done, or have failed."""
         return self._finished
 
-    def close(self) -> None:
-        """Drop what waits."""
-        self._reading.close()
-        self._encoding.close()
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        """Where pictures wait."""
+        return self._reading, self._encoding
 
-    async def add(self, data: bytes) -> tuple[Picture, bool]:
+    async def add(self, data: bytes, *, visitor: str = "") -> tuple[Picture, bool]:
         """Read a picture file and queue its encode; True when the picture is new here.
 
         A picture that is here or on its way is joined, not read again. One whose encode failed is tried again.
+        Visitors have their turns: one with many pictures waits, not those who come after.
         """
-        image_id = hashlib.sha256(data).hexdigest()
-        job, is_new = self._join_or_begin(image_id, data)
+        image_id = await asyncio.to_thread(_sha256, data)
+        job, is_new = self._join_or_begin(image_id, data, visitor)
         return await result(job.read), is_new
 
     async def progress(self, image_id: str) -> AsyncIterator[Event]:
@@ -132,13 +148,13 @@ class Pictures:
         data = (await self.encoded(image_id)).picture_file
         return await result(self._reading.submit(read_picture, data, self.limits, weight=len(data)))
 
-    def encode_window(self, encoded: Encoded, window: Window) -> Future[Encoded]:
-        """Read a window of a picture that is here and put it in the line for the encoder, behind all that wait."""
+    def encode_window(self, job: Job, encoded: Encoded, window: Window) -> Future[Encoded]:
+        """Read a window of a picture that is here and put it in the line to the encoder."""
         x, y, width, height = window
         pixels = read_picture(encoded.picture_file, self.limits)[y : y + height, x : x + width].copy()
         view = replace(self._describe(encoded.picture.id, pixels), origin_xy=(x, y))
         weight = max(pixels.nbytes, _LIGHTEST_PICTURE)
-        return self._encoding.submit(self._encode, view, b"", pixels, weight=weight)
+        return self._encoding.submit(self._encode, job, view, b"", pixels, weight=weight)
 
     async def png_file(self, image_id: str) -> bytes:
         """The picture as browsers show it, upright."""
@@ -153,7 +169,7 @@ class Pictures:
         """What `file` answers, of a job."""
         encoded = await result(job.encoded)
         if precision == "fp32":
-            return self._pack(encoded.picture, encoded.embedding, "fp32"), "identity"
+            return await asyncio.to_thread(self._pack, encoded.picture, encoded.embedding, "fp32"), "identity"
         if coding == "identity":
             return encoded.fp16_file, "identity"
         if job.fp16_zstd_file is None:
@@ -172,29 +188,35 @@ class Pictures:
             raise UnknownPicture("it was never uploaded here, or made room for others", id=image_id)
         return job
 
-    def _join_or_begin(self, image_id: str, data: bytes) -> tuple[Job, bool]:
+    def _join_or_begin(self, image_id: str, data: bytes, visitor: str) -> tuple[Job, bool]:
         with self._lock:
             job = self._job(image_id)
             if job and not job.failed:
                 return job, False
             job = Job(image_id)
-            self._reading.submit(self._read, job, data, weight=len(data))
+            reading = self._reading.submit(self._read, job, data, visitor, weight=len(data), visitor=visitor)
             self._unfinished[image_id] = job
-            return job, True
+        reading.add_done_callback(partial(self._settle_read, job))
+        return job, True
 
-    def _read(self, job: Job, data: bytes) -> None:
-        """On the reading lane: from a file to a place in the encode queue, or to a refusal."""
-        try:
-            pixels = read_picture(data, self.limits)
-            picture = self._describe(job.image_id, pixels)
-            weight = max(len(data) + pixels.nbytes, _LIGHTEST_PICTURE)
-            self._encoding.submit(self._run, job, picture, data, pixels, weight=weight)
-        except Exception as error:
+    def _read(self, job: Job, data: bytes, visitor: str) -> Picture:
+        """On the reading lane: from a file to a place in the line to the encoder."""
+        pixels = read_picture(data, self.limits)
+        picture = self._describe(job.image_id, pixels)
+        weight = max(len(data) + pixels.nbytes, _LIGHTEST_PICTURE)
+        work = (self._encode, job, picture, data, pixels)
+        job.place = self._encoding.submit(*work, weight=weight, visitor=visitor)
+        return picture
+
+    def _settle_read(self, job: Job, reading: Future[Picture]) -> None:
+        """Tell who waits what became of the file: a picture in line, or a refusal."""
+        if (error := reading.exception()) is not None:
             self._forget(job)
-            job.read.set_exception(error)
             job.encoded.set_exception(error)
+            job.read.set_exception(error)
         else:
-            job.read.set_result(picture)
+            job.read.set_result(reading.result())
+            job.place.add_done_callback(partial(self._settle, job))
 
     def _describe(self, image_id: str, pixels: np.ndarray) -> Picture:
         try:
@@ -203,25 +225,27 @@ class Pictures:
             raise BrokenPicture(str(error)) from None
         return Picture(image_id, tuple(frame.original_hw), tuple(frame.resized_hw))
 
-    def _run(self, job: Job, picture: Picture, data: bytes, pixels: np.ndarray) -> None:
-        """On the encoding lane: from the queue to the cache, whatever happens."""
+    def _encode(self, job: Job, picture: Picture, data: bytes, pixels: np.ndarray) -> Encoded:
+        """On the encoding lane: from pixels to what travels."""
         job.started_at = time.monotonic()
-        try:
-            encoded = self._encode(picture, data, pixels)
-        except Exception as error:
-            log.exception("the encode of picture %s failed", job.image_id)
-            self._finish(job, _FAILURE_BYTES)
-            job.encoded.set_exception(EncodeFailed(type(error).__name__, id=job.image_id))
-        else:
-            self._finish(job, encoded.size)
-            job.encoded.set_result(encoded)
-
-    def _encode(self, picture: Picture, data: bytes, pixels: np.ndarray) -> Encoded:
-        started_at = time.monotonic()
         embedding = self.encode(pixels)
-        seconds = time.monotonic() - started_at
+        seconds = time.monotonic() - job.started_at
         self._times.learn(picture.pixels, seconds)
         return Encoded(picture, embedding, self._pack(picture, embedding, "fp16"), data, seconds)
+
+    def _settle(self, job: Job, place: Future[Encoded]) -> None:
+        """From the line to the cache, whatever happened."""
+        error = place.exception()
+        if error is None:
+            self._finish(job, place.result().size)
+            job.encoded.set_result(place.result())
+        elif isinstance(error, Busy):  # the picture has done no wrong: it may come again
+            self._forget(job)
+            job.encoded.set_exception(error)
+        else:
+            log.error("the encode of picture %s failed", job.image_id, exc_info=error)
+            self._finish(job, _FAILURE_BYTES)
+            job.encoded.set_exception(EncodeFailed(type(error).__name__, id=job.image_id))
 
     def _finish(self, job: Job, size: int) -> None:
         with self._lock:
@@ -234,16 +258,11 @@ class Pictures:
 
     def _waiting_event(self, job: Job) -> Event:
         if job.started_at is None:
-            return Event("queued", {"position": self._ahead_of(job)})
+            return Event("queued", {"position": self._encoding.ahead_of(job.place) if job.place else self.queue})
         elapsed_s = round(time.monotonic() - job.started_at, 2)
         expected_s = self._times.expect(job.read.result().pixels) if job.read.done() else None
         expected_s = None if expected_s is None else round(expected_s, 2)
         return Event("encoding", {"elapsed_s": elapsed_s, "expected_s": expected_s})
-
-    def _ahead_of(self, job: Job) -> int:
-        with self._lock:
-            line = list(self._unfinished)
-        return line.index(job.image_id) if job.image_id in line else 0
 
     def _pack(self, picture: Picture, embedding: ImageEmbedding, precision: Precision) -> bytes:
         features = embedding.features.detach().float().cpu().numpy()
@@ -257,3 +276,7 @@ def _final_event(encoded: Future[Encoded]) -> Event:
         return Event("done", {"seconds": round(encoded.result().seconds, 3)})
     problem = error if isinstance(error, Problem) else Unexpected("the log of the server says more")
     return Event("failed", problem.document())
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

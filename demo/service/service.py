@@ -14,7 +14,7 @@ import torch
 from demo.codings import Coding
 from demo.lanes import Lane, result
 from demo.pictures import DEFAULT_LIMITS, PictureLimits
-from demo.problems import OtherWeights
+from demo.problems import OtherWeights, Problem
 from demo.schemas import (
     Candidates,
     Decoder,
@@ -39,7 +39,7 @@ from demo.schemas import (
 from demo.service import objects, prompting
 from demo.service.decoders import Decoders
 from demo.service.everything import Everything
-from demo.service.pictures import Encode, Encoded, Pictures
+from demo.service.pictures import DEADLINE_S, Encode, Encoded, Pictures
 from demo.service.views import Views, windows_for
 from demo.settings import Settings
 from demo.wire import pack_masks
@@ -80,6 +80,7 @@ class DemoService:
         limits: PictureLimits = DEFAULT_LIMITS,
         encode: Encode | None = None,
         encoder: EncoderReply | None = None,
+        deadline_s: float = DEADLINE_S,
     ) -> None:
         self.model, self.encoder = model, encoder or EncoderReply(way=encoders.TORCH)
         self.limits = limits
@@ -94,12 +95,13 @@ class DemoService:
             cache_bytes=cache_bytes - cache_bytes // _VIEWS_SHARE,
             limits=limits,
             first_s=self.encoder.seconds.get(self.encoder.way),
+            deadline_s=deadline_s,
         )
         self._views = Views(self._pictures, cache_bytes=cache_bytes // _VIEWS_SHARE)
         self._decoders = Decoders(model)
-        self._decoding = Lane("decode prompts", capacity=_WAITING_DECODES, retry_after_s=1)
+        self._decoding = Lane("decode prompts", capacity=_WAITING_DECODES, first_s=0.1)
         self._everything = Everything(model)
-        self._exporting = Lane("write files", capacity=_WAITING_EXPORTS, retry_after_s=5)
+        self._exporting = Lane("write files", capacity=_WAITING_EXPORTS, first_s=1)
 
     # ---- life -------------------------------------------------------------------------------------
 
@@ -107,14 +109,26 @@ class DemoService:
         """Begin to export the decoder graphs, in the background and once."""
         self._decoders.begin()
 
+    def refuse(self, reason: Problem) -> None:
+        """Answer all that waits, and whatever comes, with `reason`; what runs is finished."""
+        for lane in self._lanes:
+            lane.refuse(reason)
+
     def close(self) -> None:
         """Drop what waits; call once, when no request will follow."""
-        for part in (self._pictures, self._views, self._decoding, self._everything, self._exporting, self._decoders):
-            part.close()
+        for lane in self._lanes:
+            lane.close()
+
+    @property
+    def _lanes(self) -> tuple[Lane, ...]:
+        parts = (self._pictures, self._views, self._everything, self._decoders)
+        return self._decoding, self._exporting, *(lane for part in parts for lane in part.lanes)
 
     def health(self) -> HealthReply:
         cached = self._pictures.cached
         return HealthReply(
+            status="stalled" if any(lane.stalled for lane in self._lanes) else "ok",
+            lost_threads=sum(lane.lost for lane in self._lanes),
             model=self.model_info,
             encoder=self.encoder,
             queue=self._pictures.queue,
@@ -125,9 +139,9 @@ class DemoService:
 
     # ---- pictures ---------------------------------------------------------------------------------
 
-    async def add(self, data: bytes) -> tuple[Picture, bool]:
-        """Read a picture file and queue its encode; True when the picture is new here."""
-        return await self._pictures.add(data)
+    async def add(self, data: bytes, *, visitor: str = "") -> tuple[Picture, bool]:
+        """Read a picture file and queue its encode; True when the picture is new here. Visitors have their turns."""
+        return await self._pictures.add(data, visitor=visitor)
 
     def progress(self, image_id: str) -> AsyncIterator[Event]:
         """What becomes of a picture, from now until it is done or has failed."""
@@ -146,19 +160,18 @@ class DemoService:
             return await self._views.file(image_id, view, precision, coding)
         return await self._pictures.file(image_id, precision, coding)
 
-    async def view(self, image_id: str, window: Window) -> tuple[Picture, float]:
+    async def view(self, image_id: str, window: Window, *, visitor: str = "") -> tuple[Picture, float]:
         """A closer view as soon as it is encoded, and the seconds that took. Raises UnfitView for what is none."""
-        encoded = await self._views.encoded(image_id, window)
+        encoded = await self._views.encoded(image_id, window, visitor)
         return encoded.picture, encoded.seconds
 
     # ---- prompts ----------------------------------------------------------------------------------
 
-    async def decode_file(self, image_id: str, prompts: Prompts) -> bytes:
+    async def decode_file(self, image_id: str, prompts: Prompts, *, visitor: str = "") -> bytes:
         """All four low-resolution masks for the prompts, as the decoder graph in the browser would answer."""
-        encoded = await self._seen(image_id, prompts.view)
-        logits, iou = await result(
-            self._decoding.submit(prompting.decode, self.model, encoded.embedding, prompts, encoded.picture.origin_xy)
-        )
+        encoded = await self._seen(image_id, prompts.view, visitor)
+        asked = (self.model, encoded.embedding, prompts, encoded.picture.origin_xy)
+        logits, iou = await result(self._decoding.submit(prompting.decode, *asked, visitor=visitor))
         return pack_masks(logits, iou, model=self.model_info, picture=encoded.picture)
 
     async def segment(self, image_id: str, prompts: Prompts) -> Segment:
@@ -180,7 +193,7 @@ class DemoService:
         """A mask as it looks on a preview of (height, width)."""
         return objects.sketch(mask, hw)
 
-    async def predict(self, image_id: str, request: PredictRequest) -> PredictReply:
+    async def predict(self, image_id: str, request: PredictRequest, *, visitor: str = "") -> PredictReply:
         """Masks for a batch of prompts; between two of them others have their turn."""
         picture = (await self._pictures.encoded(image_id)).picture
         return PredictReply(
@@ -188,23 +201,26 @@ class DemoService:
             model=self.model_info,
             size=picture.original_hw,
             format=request.format,
-            answers=[await self._answer(picture, prompts, request) for prompts in request.prompts],
+            answers=[await self._answer(picture, prompts, request, visitor) for prompts in request.prompts],
         )
 
-    async def _answer(self, picture: Picture, prompts: Prompts, request: PredictRequest) -> list[MaskReply]:
+    async def _answer(
+        self, picture: Picture, prompts: Prompts, request: PredictRequest, visitor: str
+    ) -> list[MaskReply]:
         """In the first view that does not cut the mask; the last is the whole picture."""
         for window in windows_for(picture, prompts, request.shown):
-            seen = await self._seen(picture.id, window)
-            masks, is_cut = await result(
-                self._decoding.submit(prompting.masks, self.model, seen, prompts, request, picture.original_hw)
-            )
+            seen = await self._seen(picture.id, window, visitor)
+            asked = (self.model, seen, prompts, request, picture.original_hw)
+            masks, is_cut = await result(self._decoding.submit(prompting.masks, *asked, visitor=visitor))
             if not is_cut:
                 break
         return masks
 
-    async def _seen(self, image_id: str, window: Window | None) -> Encoded:
+    async def _seen(self, image_id: str, window: Window | None, visitor: str) -> Encoded:
         """A view, or the picture."""
-        return await (self._views.encoded(image_id, window) if window else self._pictures.encoded(image_id))
+        if window is None:
+            return await self._pictures.encoded(image_id)
+        return await self._views.encoded(image_id, window, visitor)
 
     async def decoders(self) -> list[Decoder]:
         """The decoders for the page, exported once per process, less those that could not be made."""

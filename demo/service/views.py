@@ -1,13 +1,15 @@
 """Closer views of pictures: windows that are encoded by themselves when somebody zooms in, for finer masks.
 
 A view never keeps a picture waiting for more than one encode: however many are asked for, they are read one after the
-other, and only then does one of them stand in the line for the encoder, behind every picture that is there.
+other, and only one of them at a time stands in the line to the encoder, where it has its turn like a visitor.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+from concurrent.futures import Future
+from functools import partial
 
 from demo.cache import ByteCache
 from demo.codings import Coding
@@ -31,21 +33,22 @@ class Views:
 
     def __init__(self, pictures: Pictures, *, cache_bytes: int) -> None:
         self._pictures = pictures
-        self._looking = Lane("look closely", capacity=_WAITING_VIEWS, retry_after_s=_RETRY_AFTER_S)
+        self._looking = Lane("look closely", capacity=_WAITING_VIEWS, first_s=_RETRY_AFTER_S)
         self._finished: ByteCache[Job] = ByteCache(cache_bytes)
         self._unfinished: dict[str, Job] = {}
         self._lock = threading.Lock()
 
-    def close(self) -> None:
-        """Drop what waits; close the pictures first."""
-        self._looking.close()
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        """Where views wait before they stand in the line to the encoder."""
+        return (self._looking,)
 
-    async def encoded(self, image_id: str, window: Window) -> Encoded:
+    async def encoded(self, image_id: str, window: Window, visitor: str = "") -> Encoded:
         """The view's embedding, as soon as it is there. Raises UnfitView for a window that no view has."""
         whole = await self._pictures.encoded(image_id)
         if window == whole.picture.window:
             return whole
-        return await result(self._join_or_begin(whole, window).encoded)
+        return await result(self._join_or_begin(whole, window, visitor).encoded)
 
     async def file(self, image_id: str, window: Window, precision: Precision, coding: Coding) -> tuple[bytes, Coding]:
         """The view's embedding as `Pictures.file` has the picture's."""
@@ -54,7 +57,7 @@ class Views:
             return await self._pictures.file(image_id, precision, coding)
         return await self._pictures.body(self._join_or_begin(whole, window), precision, coding)
 
-    def _join_or_begin(self, whole: Encoded, window: Window) -> Job:
+    def _join_or_begin(self, whole: Encoded, window: Window, visitor: str = "") -> Job:
         _require_view(whole.picture, window)
         key = f"{whole.picture.id}/{window}"
         with self._lock:
@@ -65,28 +68,28 @@ class Views:
                 detail = f"{under_way} views of this picture are being encoded"
                 raise Busy(detail, retry_after_s=_RETRY_AFTER_S, waiting=under_way)
             job = Job(whole.picture.id)
-            self._looking.submit(self._run, key, job, whole, window)
+            looking = self._looking.submit(self._look, job, whole, window, visitor=visitor)
             self._unfinished[key] = job
-            return job
+        looking.add_done_callback(partial(self._settle, key, job))
+        return job
 
-    def _run(self, key: str, job: Job, whole: Encoded, window: Window) -> None:
-        """On the lane of views: what fails is forgotten, and tried again when it is asked for again."""
-        try:
-            encoded = self._pictures.encode_window(whole, window).result()
-        except Exception as error:
-            log.info("the view %s failed", key, exc_info=True)
-            self._finish(key)
-            problem = error if isinstance(error, Problem) else EncodeFailed(type(error).__name__, id=job.image_id)
-            job.encoded.set_exception(problem)
-        else:
-            self._finish(key, job, encoded.size)
-            job.encoded.set_result(encoded)
+    def _look(self, job: Job, whole: Encoded, window: Window) -> Encoded:
+        """On the lane of views: through the line to the encoder."""
+        return self._pictures.encode_window(job, whole, window).result()
 
-    def _finish(self, key: str, job: Job | None = None, size: int = 0) -> None:
+    def _settle(self, key: str, job: Job, looking: Future[Encoded]) -> None:
+        """From the line to the cache; what failed is forgotten, and tried again when it is asked for again."""
+        error = looking.exception()
         with self._lock:
-            if job is not None:
-                self._finished.put(key, job, size)
             del self._unfinished[key]
+            if error is None:
+                self._finished.put(key, job, looking.result().size)
+        if error is None:
+            job.encoded.set_result(looking.result())
+            return
+        log.warning("the view %s failed", key, exc_info=error)
+        problem = error if isinstance(error, Problem) else EncodeFailed(type(error).__name__, id=job.image_id)
+        job.encoded.set_exception(problem)
 
 
 def windows_for(picture: Picture, prompts: Prompts, shown: Window | None) -> list[Window]:

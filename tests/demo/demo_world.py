@@ -46,8 +46,9 @@ class Browser:
         return answer.json()
 
 
-def client_of(app) -> httpx.AsyncClient:
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+def client_of(app, address: str = "127.0.0.1") -> httpx.AsyncClient:
+    """A client at an address of its own."""
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False, client=(address, 123))
     return httpx.AsyncClient(transport=transport, base_url="http://demo.test", timeout=120)
 
 

@@ -600,7 +600,7 @@ def test_a_visitor_who_leaves_does_not_take_the_encode_along(service):
 
 
 def test_a_full_queue_says_when_to_come_back(model, monkeypatch):
-    monkeypatch.setattr("demo.service.pictures.WAITING_BYTES", 16_000_000)
+    monkeypatch.setattr("demo.service.pictures.WAITING_BYTES", 32_000_000)  # half of it for one visitor
     service = DemoService(model, limits=PictureLimits())
     gate, inner = threading.Event(), service.encode
     service.encode = lambda pixels: (gate.wait(10), inner(pixels))[1]

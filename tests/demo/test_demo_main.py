@@ -61,7 +61,7 @@ def test_pictures_in_the_line_are_answered_after_sigterm(checkpoint):
         rest, _ = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert "Traceback" not in rest
+    assert process.returncode == 0 and "Traceback" not in rest
 
 
 def test_a_taken_port_is_told_before_the_model_loads(capsys):

@@ -1,16 +1,22 @@
-"""Lanes: order, bounds, and room again afterwards."""
+"""Lanes: order, turns, bounds, room again afterwards, and work that does not come back."""
 
+import os
+import sys
 import threading
+from contextlib import suppress
 
 import pytest
+from demo_world import wait_until
+from hypothesis import given
+from hypothesis import strategies as st
 
-from demo.lanes import Lane
-from demo.problems import Busy
+from demo.lanes import REPLACEMENTS, Lane
+from demo.problems import Busy, Stalled
 
 
 @pytest.fixture
 def lane():
-    lane = Lane("test", capacity=10, retry_after_s=2.5)
+    lane = Lane("test", capacity=10, first_s=2.5)
     yield lane
     lane.close()
 
@@ -42,3 +48,160 @@ def test_work_that_raises_gives_its_room_back(lane):
     with pytest.raises(ZeroDivisionError):
         lane.submit(lambda: 1 / 0, weight=9).result(5)
     assert lane.submit(lambda: "room", weight=9).result(5) == "room"
+
+
+# ---- turns ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def held(lane):
+    """A lane whose worker is held until the event is set, so that a line forms behind it."""
+    gate = threading.Event()
+    started = threading.Event()
+    lane.submit(lambda: (started.set(), gate.wait()), weight=0)
+    started.wait()
+    yield gate
+    gate.set()
+
+
+def test_a_visitor_with_much_work_lets_others_have_their_turn(lane, held):
+    seen = []
+    for visitor, pieces in (("many", 4), ("one", 1), ("two", 2)):
+        futures = [lane.submit(seen.append, f"{visitor} {i}", visitor=visitor) for i in range(pieces)]
+    held.set()
+    wait_for(lane)
+    assert futures and seen == ["many 0", "one 0", "two 0", "many 1", "two 1", "many 2", "many 3"]
+
+
+def test_the_place_in_line_is_the_order_in_which_work_is_done(lane, held):
+    many = [lane.submit(int, visitor="many") for _ in range(3)]
+    assert [lane.ahead_of(future) for future in many] == [1, 2, 3]
+    one = lane.submit(int, visitor="one")
+    assert [lane.ahead_of(future) for future in (*many, one)] == [1, 3, 4, 2]
+    held.set()
+    assert one.result(5) == 0 and lane.ahead_of(one) == 0
+
+
+def test_no_visitor_fills_the_line(lane, held):
+    taken = [lane.submit(int, visitor="greedy") for _ in range(5)]
+    with pytest.raises(Busy, match="5 of them yours"):
+        lane.submit(int, visitor="greedy")
+    taken += [lane.submit(int, visitor="modest") for _ in range(2)]
+    held.set()
+    assert [future.result(5) for future in taken] == [0] * 7
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcde"), st.integers(1, 6)), max_size=60))
+def test_whoever_has_nothing_in_line_waits_for_one_piece_of_each_of_the_others(pieces):
+    lane, gate, started = Lane("test", capacity=40, first_s=1), threading.Event(), threading.Event()
+    lane.submit(lambda: (started.set(), gate.wait()), weight=0)
+    started.wait()
+    seen, taken = [], {}
+    for visitor, weight in pieces:
+        with suppress(Busy):
+            lane.submit(seen.append, visitor, weight=weight, visitor=visitor)
+            taken[visitor] = taken.get(visitor, 0) + weight
+    assert sum(taken.values()) <= 40
+    late = lane.submit(seen.append, "late", weight=0, visitor="late")
+    assert lane.ahead_of(late) <= 1 + len(taken)
+    gate.set()
+    late.result(5)
+    lane.close()
+    assert seen.index("late") <= len(taken)
+
+
+def test_those_who_are_sent_away_come_back_one_after_the_other(lane, held):
+    for _ in range(10):
+        lane.submit(int)
+    times = []
+    for _ in range(4):
+        with pytest.raises(Busy) as refusal:
+            lane.submit(int)
+        times.append(refusal.value.extensions["retry_after_s"])
+    assert times == [3, 5, 8, 10]  # a seat is believed to be free every 2.5 seconds
+    for _ in range(20):
+        with pytest.raises(Busy) as refusal:
+            lane.submit(int)
+    assert refusal.value.extensions["retry_after_s"] == 28  # by then the whole line is gone
+
+
+def test_when_to_come_back_is_learned_from_the_work(held, lane):
+    held.set()
+    for _ in range(3):
+        lane.submit(int).result(5)
+    gate = threading.Event()
+    for _ in range(10):
+        lane.submit(gate.wait)
+    with pytest.raises(Busy) as refusal:
+        lane.submit(int)
+    gate.set()
+    assert refusal.value.extensions["retry_after_s"] < 10
+
+
+# ---- faults ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def impatient():
+    lane = Lane("test", capacity=10, first_s=1, deadline_s=0.1)
+    yield lane
+    lane.close()
+
+
+def test_work_that_does_not_return_fails_and_the_rest_goes_on(impatient):
+    gate = threading.Event()
+    hanging, next_one = impatient.submit(gate.wait), impatient.submit(int)
+    with pytest.raises(Stalled):
+        hanging.result(5)
+    assert next_one.result(5) == 0 and impatient.lost == 1 and not impatient.stalled
+    gate.set()
+    wait_until(lambda: impatient.lost == 0)
+    assert impatient.submit(int).result(5) == 0
+
+
+def test_a_lane_that_has_lost_all_threads_says_so_until_one_comes_back(impatient):
+    gates = [threading.Event() for _ in range(REPLACEMENTS + 1)]
+    hanging = [impatient.submit(gate.wait) for gate in gates]
+    waiting = impatient.submit(int)
+    for future in (*hanging, waiting):
+        with pytest.raises(Stalled):
+            future.result(5)
+    assert impatient.stalled and len(impatient) == 0
+    with pytest.raises(Stalled) as refusal:
+        impatient.submit(int)
+    assert refusal.value.status == 503 and refusal.value.headers["Retry-After"] == "1"
+    gates[0].set()
+    wait_until(lambda: not impatient.stalled)
+    assert impatient.submit(int).result(5) == 0
+    for gate in gates:
+        gate.set()
+
+
+def test_work_that_raises_anything_leaves_the_thread_alive(lane):
+    with pytest.raises(SystemExit):
+        lane.submit(sys.exit).result(5)
+    assert lane.submit(int).result(5) == 0
+
+
+def test_a_lane_that_refuses_finishes_what_runs_and_answers_what_waits(lane, held):
+    waiting = lane.submit(int)
+    lane.refuse(Busy("closing time", retry_after_s=3))
+    with pytest.raises(Busy, match="closing time"):
+        waiting.result(5)
+    with pytest.raises(Busy, match="closing time"):
+        lane.submit(int)
+    assert len(lane) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
+def test_a_nice_lane_steps_back_and_nobody_else_does():
+    def niceness():
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    lane, own = Lane("test", capacity=1, first_s=1, niceness=19), niceness()
+    assert lane.submit(niceness).result(5) == 19 and niceness() == own
+    lane.close()
+
+
+def wait_for(lane):
+    wait_until(lambda: len(lane) == 0)

@@ -74,5 +74,5 @@ def test_help_names_every_flag(capsys):
 def test_a_space_may_frame_the_page_and_adds_the_isolation_headers_itself():
     settings = parse_settings([], {"SPACE_ID": "somebody/space"})
     assert (settings.frame_ancestors, settings.isolation_headers) == ("https://huggingface.co", False)
-    own = parse_settings(["--frame-ancestors", "", "--isolation-headers"], {"SPACE_ID": "somebody/space"})
-    assert own == Settings()
+    own = ["--frame-ancestors", "", "--isolation-headers", "--trusted-proxies", "", "--allowed-hosts", ""]
+    assert parse_settings(own, {"SPACE_ID": "somebody/space"}) == Settings()

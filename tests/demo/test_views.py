@@ -129,7 +129,8 @@ def test_views_wait_behind_pictures_and_are_bounded_per_picture(service, model):
         gate.set()
         assert [view.result().status_code for view in views] == [200, 200]
         assert all(browser.get(other["embedding_url"]).status_code == 200 for other in others)
-    assert order == [WIDTH, 128, 200, 201, 128], "a view stands in line behind the pictures that came meanwhile"
+    assert order[:3] == [WIDTH, 128, 200], "a picture that came meanwhile goes before the next view"
+    assert sorted(order[3:]) == [128, 201]
 
 
 def test_an_encode_of_a_view_that_fails_is_tried_again(service, model):

@@ -1,0 +1,107 @@
+"""What a crowd and a broken part do to the service: turns, work that does not come back, closing time."""
+
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+from demo_world import LIMITS, Browser, client_of, events_in, png
+
+from demo.app import create_app
+from demo.lanes import REPLACEMENTS
+from demo.problems import Busy
+from demo.service import DemoService
+from sam import predictor
+from sam.predictor import ImageEmbedding
+
+
+@pytest.fixture(scope="module")
+def embedding(model) -> ImageEmbedding:
+    """Of some picture: what these tests are about is when an encode ends, not what it finds."""
+    return predictor.encode(model, np.zeros((40, 60, 3), np.uint8))
+
+
+@pytest.fixture
+def gate(service, embedding):
+    """Holds every encode of `service` until it is set; then they take no time."""
+    gate = threading.Event()
+    service.encode = lambda pixels: (gate.wait(60), embedding)[1]
+    yield gate
+    gate.set()
+
+
+def test_a_visitor_with_many_pictures_lets_others_go_between(service, gate):
+    """Eight pictures of one visitor, then one of another: it is encoded next but one."""
+    order, inner = [], service.encode
+    service.encode = lambda pixels: (inner(pixels), order.append(pixels.shape[1]))[0]
+
+    async def visit():
+        app = create_app(service)
+        async with client_of(app, "10.0.0.1") as many, client_of(app, "10.0.0.2") as one:
+            uploads = [(await many.post("/api/images", content=png(60 + i, 40))).json() for i in range(8)]
+            mine = (await one.post("/api/images", content=png(100, 40))).json()
+            gate.set()
+            for reply in (*uploads, mine):
+                assert (await many.get(reply["embedding_url"])).status_code == 200
+
+    asyncio.run(visit())
+    assert order[0] == 60 and order.index(100) <= 2
+    assert [width for width in order if width != 100] == list(range(60, 68))
+
+
+@pytest.fixture
+def impatient(model):
+    """A service that believes after a moment that an encode will never end, and encodes that never do."""
+    never = threading.Event()
+    service = DemoService(model, limits=LIMITS, encode=lambda pixels: never.wait(60), deadline_s=0.5)
+    yield service
+    never.set()
+    service.close()
+
+
+def test_an_encode_that_never_ends_is_a_503_and_the_next_picture_is_encoded(impatient, embedding):
+    browser = Browser(create_app(impatient))
+    reply = browser.upload(png(seed=1))
+    answer = browser.get(reply["embedding_url"])
+    assert answer.status_code == 503 and answer.json()["type"] == "/problems/stalled"
+    assert int(answer.headers["retry-after"]) >= 1
+    health = browser.get("/healthz")
+    assert health.status_code == 200 and health.json()["lost_threads"] == 1
+    impatient.encode = lambda pixels: embedding
+    assert browser.get(browser.upload(png(seed=2))["embedding_url"]).status_code == 200
+    assert browser.get(browser.upload(png(seed=1))["embedding_url"]).status_code == 200
+
+
+def test_a_server_without_a_worker_left_is_unwell_and_still_serves_what_it_has(impatient, embedding):
+    browser = Browser(create_app(impatient))
+    hanging, impatient.encode = impatient.encode, lambda pixels: embedding
+    done = browser.upload(png(seed=3))
+    assert browser.get(done["embedding_url"]).status_code == 200
+    impatient.encode = hanging
+    for seed in range(REPLACEMENTS + 1):
+        events = browser.get(browser.upload(png(seed=10 + seed))["events_url"])
+        assert events_in(events.text)[-1][1]["type"] == "/problems/stalled"
+    health = browser.get("/healthz")
+    assert health.status_code == 503 and health.json()["status"] == "stalled"
+    assert browser.post("/api/images", content=png(seed=20)).status_code == 503
+    assert browser.get(done["embedding_url"]).status_code == 200
+    assert browser.post(done["decode_url"], json={"points": [[5, 5]], "labels": [1]}).status_code == 200
+
+
+def test_closing_time_answers_everybody_who_waits(service, gate):
+    """Who waits for the encode that runs has it, the others an honest refusal, and so has whoever comes late."""
+
+    async def visit():
+        async with client_of(create_app(service)) as client:
+            uploads = [client.post("/api/images", content=png(seed=seed)) for seed in range(3)]
+            replies = [answer.json() for answer in await asyncio.gather(*uploads)]
+            waiting = [asyncio.ensure_future(client.get(reply["embedding_url"])) for reply in replies]
+            await asyncio.sleep(0.2)
+            service.refuse(Busy("the server restarts", retry_after_s=10))
+            gate.set()
+            late = await client.post("/api/images", content=png(seed=9))
+            return [*await asyncio.gather(*waiting), late]
+
+    answers = asyncio.run(visit())
+    assert sorted(answer.status_code for answer in answers) == [200, 503, 503, 503]
+    assert {answer.headers.get("retry-after", "10") for answer in answers} == {"10"}
