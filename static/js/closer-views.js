@@ -18,7 +18,7 @@ import { boxOf, clamp } from './geometry.js';
 const LEAST_SIDE = 128;
 /** How many times closer than all of the picture a view is, or it is not worth an encode. */
 const LEAST_GAIN = 1.5;
-/** An object needs what surrounds it: how much of a view's side a point keeps from edges inside the picture. */
+/** An object needs what surrounds it: how much of a view's side prompts keep from its edges inside the picture. */
 const MARGIN = 1 / 8;
 
 /**
@@ -66,7 +66,7 @@ export function viewFor(views, size, sight, prompts) {
 }
 
 /**
- * Whether a view holds prompts; points with so much of its side around them as the picture has.
+ * Whether a view holds prompts, with so much of its side around them as the picture has.
  * @param {Frame} frame
  * @param {Prompts} prompts
  * @param {Size} size of the picture
@@ -75,10 +75,11 @@ export function viewFor(views, size, sight, prompts) {
 export function holds(frame, { clicks, box }, { width, height }, margin = 0) {
   const [left, top, right, bottom] = boxOf(frame);
   const room = margin * sideOf(frame);
-  const within = (/** @type {number} */ x, /** @type {number} */ y, /** @type {number} */ far) =>
-    (x >= left + far || left === 0) && (x <= right - far || right === width) &&
-    (y >= top + far || top === 0) && (y <= bottom - far || bottom === height);
-  return clicks.every(({ x, y }) => within(x, y, room)) && (!box || (within(box[0], box[1], 0) && within(box[2], box[3], 0)));
+  const within = (/** @type {number} */ x, /** @type {number} */ y) =>
+    (x >= left + room || left === 0) && (x <= right - room || right === width) &&
+    (y >= top + room || top === 0) && (y <= bottom - room || bottom === height);
+  const corners = box ? [[box[0], box[1]], [box[2], box[3]]] : [];
+  return [...clicks.map(({ x, y }) => [x, y]), ...corners].every(([x, y]) => within(x, y));
 }
 
 /** @param {Frame} frame @returns {Window} */

@@ -106,7 +106,7 @@ vec3 checkerboard() {
 
 float cornerCoverage(vec2 here) {
   vec2 inset = abs(here - 0.5) * uView.zw - (uView.zw * 0.5 - uCorner);
-  return clamp(uCorner - length(max(inset, 0.0)) + 0.5, 0.0, 1.0);
+  return clamp(uCorner - length(max(inset, 0.0)) - min(max(inset.x, inset.y), 0.0) + 0.5, 0.0, 1.0);
 }
 
 vec3 withPixelGrid(vec3 base, vec2 here) {
