@@ -254,7 +254,7 @@ export function foundAt(state, at) {
  */
 export function openQuestion(state) {
   const question = questionOf(state);
-  return question && decodableFor(state, question) ? question : null;
+  return question?.frame && !decodableFor(state, question) ? null : question;
 }
 
 /** @param {State} state @returns {Question | null} */
@@ -264,7 +264,7 @@ function questionOf(state) {
   const { sketch } = workOf(state);
   const next = sketch.findIndex(({ answer }) => answer === null);
   if (next >= 0) {
-    const { prompts, frame } = sketch[next];
+    const { prompts, frame = null } = sketch[next];
     return { prompts, feedback: feedbackFor(state, next), purpose: 'step', frame };
   }
   if (draft) {

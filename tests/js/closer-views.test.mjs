@@ -28,6 +28,7 @@ function disc(frame, x, y, radius) {
 }
 
 test('views are those that the server picks', () => {
+  /** @type {[[number, number], number, [number, number], number[]][]} */
   const picked = [ // by sam.large.pick_view
     [[600, 400], 90, [137, 291], [64, 256, 128, 128]],
     [[4000, 3000], 700, [116, 1596], [0, 1024, 1024, 1024]],
@@ -90,10 +91,10 @@ test('a field lies at the same place in whatever view it is put', () => {
     const [x, y] = [view.origin[0] + 60 + 130 * random(), view.origin[1] + 60 + 130 * random()];
     const fine = disc(view, x, y, 25);
     const coarse = resampled(fine, view, WHOLE);
-    const box = /** @type {number[]} */ (pictureBounds(coarse, WHOLE));
+    const box = /** @type {readonly number[]} */ (pictureBounds(coarse, WHOLE));
     [x - 25, y - 25, x + 25, y + 25].forEach((side, at) => assert.ok(Math.abs(box[at] - side) <= 4, `${box} is not around ${x}, ${y}`));
     assert.ok(covers(coarse, WHOLE, [x, y]) && covers(fine, view, [x, y]) && !covers(coarse, WHOLE, [x + 33, y]));
-    const again = /** @type {number[]} */ (pictureBounds(resampled(coarse, WHOLE, view), view));
+    const again = /** @type {readonly number[]} */ (pictureBounds(resampled(coarse, WHOLE, view), view));
     box.forEach((side, at) => assert.ok(Math.abs(again[at] - side) <= 4));
   }
 });
