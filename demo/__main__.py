@@ -17,9 +17,12 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp
+from uvicorn.config import LOGGING_CONFIG
 
 from demo.app import create_app
+from demo.connections import LONGEST_HEAD, MOST_CONNECTIONS, Connection
 from demo.lanes import any_left
+from demo.logs import log_as_json
 from demo.page import VENDOR_HINT, static_folder, vendor_is_built
 from demo.problems import Busy, Problem
 from demo.schemas import Service
@@ -76,6 +79,8 @@ def serve(arguments: Sequence[str] | None, build: Callable[[Settings], FastAPI])
     """Serve what is built until stopped; 0, or 2 with a sentence when what was asked for cannot be done."""
     try:
         settings = parse_settings(arguments)
+        if settings.log_format == "json":
+            log_as_json()
         listener = listen(settings)
         app = build(settings)
     except (ValueError, OSError) as error:
@@ -105,7 +110,11 @@ def uvicorn_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         proxy_headers=bool(proxies),
         forwarded_allow_ips=proxies,
         timeout_graceful_shutdown=_DRAIN_S,
+        http=Connection,
         ws="none",
+        h11_max_incomplete_event_size=LONGEST_HEAD,
+        limit_concurrency=MOST_CONNECTIONS,
+        log_config=None if settings.log_format == "json" else LOGGING_CONFIG,
     )
 
 
@@ -135,7 +144,7 @@ def build(settings: Settings) -> FastAPI:
     elif importlib.util.find_spec("gradio"):
         from demo.gradio_app import mount_gradio
 
-        mount_gradio(app, service, root_path=settings.root_path, home="../")
+        mount_gradio(app, service, root_path=settings.root_path, home="../", private=settings.private)
     return app
 
 

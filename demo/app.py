@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, RedirectResponse, StreamingResponse
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
-from demo.answers import refusal
-from demo.bodies import read_upload
+from demo.answers import coding_for, immutable, refusal
+from demo.bodies import TimedBodies, read_upload
 from demo.clients import client_of
-from demo.codings import Coding, choose_coding
 from demo.headers import GRADIO_PATH, SecurityHeaders, security_headers
 from demo.hosting import DIRECT, Hosting, UnderRootPath
+from demo.logs import log_request
+from demo.metrics import Metrics
+from demo.model_routes import LENDING, ChosenModel, add_model_routes
+from demo.observing import Asked, Observed
 from demo.origins import OwnOrigin
 from demo.page import Document, StaticPage, static_folder
+from demo.privacy import PrivateVisits, owner_of, require_owner
 from demo.problems import (
     BadRequest,
     BrokenPicture,
-    Busy,
     EncodeFailed,
     HttpProblem,
     OtherWeights,
@@ -33,7 +37,6 @@ from demo.problems import (
     TooManyRequests,
     Unexpected,
     UnfitView,
-    UnknownDecoder,
     UnknownPicture,
     UnsupportedPicture,
 )
@@ -42,13 +45,8 @@ from demo.rates import RateLimits
 from demo.reference import EVENT_STREAM, SAFETENSORS, Hash, View, add_reference, binary, describe, refusals
 from demo.safeguards import NONE, Safeguards
 from demo.schemas import (
-    Decoder,
-    DecoderReply,
-    FileReply,
     HealthReply,
     ImageReply,
-    Limits,
-    ModelReply,
     Picture,
     Precision,
     Service,
@@ -57,9 +55,7 @@ from demo.schemas import (
 )
 from demo.streams import stream
 
-IMMUTABLE = "private, max-age=31536000, immutable"
-
-_UPLOAD_REFUSALS = refusals(TooManyBytes, TooManyPixels, UnsupportedPicture, BrokenPicture, TooManyRequests, Busy)
+_UPLOAD_REFUSALS = refusals(TooManyBytes, TooManyPixels, UnsupportedPicture, BrokenPicture, TooManyRequests, *LENDING)
 _FILE = {"schema": {"type": "string", "format": "binary"}}
 _FORM = {"schema": {"type": "object", "required": ["file"], "properties": {"file": _FILE["schema"]}}}
 _PICTURE_BODY = {"required": True, "content": {"image/*": _FILE, "multipart/form-data": _FORM}}
@@ -75,7 +71,7 @@ def create_app(
 ) -> FastAPI:
     """The application over `service`, with the page from `static` (default: where the package keeps it)."""
     app = create_bare_app(service, hosting=hosting, safeguards=safeguards)
-    _add_model_routes(app, service, hosting.root_path)
+    add_model_routes(app, service, hosting.root_path)
     _add_image_routes(app, service, hosting.root_path)
     add_prompt_routes(app, service, hosting.root_path)
     add_reference(app)
@@ -93,10 +89,15 @@ def create_bare_app(service: Service, *, hosting: Hosting = DIRECT, safeguards: 
         openapi_url=None,
         redirect_slashes=False,  # to whole addresses, which name the host and scheme behind a proxy
         lifespan=_lifespan(service),
+        dependencies=[Depends(require_owner)] if safeguards.private else [],
     )
     app.state.service = service
+    app.add_middleware(TimedBodies, patience=safeguards.bodies)
+    if safeguards.private:
+        app.add_middleware(PrivateVisits, hosting=hosting)
     app.add_middleware(RateLimits, rates=safeguards.rates, hosting=hosting)
     app.add_middleware(OwnOrigin, hosting=hosting)
+    app.add_middleware(Observed, hosting=hosting, tell=_observers(app, service, safeguards))
     app.add_middleware(SecurityHeaders, hosting=hosting)
     app.add_middleware(UnderRootPath, hosting=hosting)
     _add_problem_handlers(app, hosting)
@@ -109,6 +110,15 @@ def create_bare_app(service: Service, *, hosting: Hosting = DIRECT, safeguards: 
         return reply
 
     return app
+
+
+def _observers(app: FastAPI, service: Service, safeguards: Safeguards) -> list[Callable[[Asked], None]]:
+    """Who is told of every request that ended."""
+    if not safeguards.metrics:
+        return [log_request]
+    metrics = Metrics(service)
+    metrics.add_route(app, safeguards.metrics)
+    return [log_request, metrics.count]
 
 
 def _lifespan(service: Service):
@@ -124,35 +134,6 @@ def _lifespan(service: Service):
 # ---- routes ---------------------------------------------------------------------------------------
 
 
-def _add_model_routes(app: FastAPI, service: Service, prefix: str) -> None:
-    @app.get("/api/model", summary="The model, its decoders and the limits", tags=["model"])
-    async def model() -> ModelReply:
-        return ModelReply(
-            model=service.model_info,
-            encoder=service.encoder,
-            prompt_frame=service.prompt_frame,
-            mask_threshold=service.mask_threshold,
-            decoders=[_describe_decoder(decoder, prefix) for decoder in await service.decoders()],
-            limits=Limits(max_bytes=service.limits.max_bytes, max_pixels=service.limits.max_pixels),
-        )
-
-    @app.get(
-        "/api/decoders/{sha256}",
-        summary="A file of a decoder, by its content",
-        tags=["model"],
-        response_class=Response,
-        responses={**binary("application/octet-stream", "The file; immutable"), **refusals(UnknownDecoder)},
-    )
-    async def decoder_file(request: Request, sha256: Hash) -> Response:
-        files = (file for decoder in await service.decoders() for file in decoder.files.values())
-        for file in files:
-            if file.sha256 == sha256:
-                coding = _coding(request, file.packed)
-                body, etag = file.packed.get(coding, file.data), f"{sha256}-{coding}"
-                return _immutable(request, body, etag=etag, media_type="application/octet-stream", coding=coding)
-        raise UnknownDecoder("the page and the server are of different ages; reload the page", sha256=sha256)
-
-
 def _add_image_routes(app: FastAPI, service: Service, prefix: str) -> None:
     @app.post(
         "/api/images",
@@ -162,22 +143,37 @@ def _add_image_routes(app: FastAPI, service: Service, prefix: str) -> None:
         responses={200: {"model": ImageReply, "description": "It is here already"}, **_UPLOAD_REFUSALS},
         openapi_extra={"requestBody": _PICTURE_BODY},
     )
-    async def upload(request: Request, response: Response) -> ImageReply:
+    async def upload(request: Request, response: Response, model: ChosenModel = None) -> ImageReply:
         """The body is the picture file itself, or a form with it in the field `file`."""
         data = await read_upload(request, service.limits.max_bytes)
-        picture, is_new = await service.add(data, visitor=client_of(request.scope))
+        visitor, owner = client_of(request.scope), owner_of(request)
+        picture, is_new = await service.add(data, model=model, visitor=visitor, owner=owner)
         response.status_code = 201 if is_new else 200
-        return _describe_picture(picture, service, prefix)
+        return _describe_picture(picture, model, prefix)
+
+    @app.get(
+        "/api/images/{image_id}",
+        summary="A picture that is here, as a model takes it",
+        tags=["pictures"],
+        responses=refusals(UnknownPicture, *LENDING),
+    )
+    async def image(request: Request, image_id: Hash, model: ChosenModel = None) -> ImageReply:
+        """Its encode by this model begins, unless it did: another model needs no other upload."""
+        picture = await service.picture(image_id, model=model, visitor=client_of(request.scope))
+        return _describe_picture(picture, model, prefix)
 
     @app.get(
         "/api/images/{image_id}/events",
         summary="What becomes of an encode, as server-sent events",
         tags=["pictures"],
         response_class=StreamingResponse,
-        responses={200: {"description": _ENCODE_EVENTS, "content": {EVENT_STREAM: {}}}, **refusals(UnknownPicture)},
+        responses={
+            200: {"description": _ENCODE_EVENTS, "content": {EVENT_STREAM: {}}},
+            **refusals(UnknownPicture, *LENDING),
+        },
     )
-    async def events(image_id: Hash) -> StreamingResponse:
-        progress = service.progress(image_id)
+    async def events(image_id: Hash, model: ChosenModel = None) -> StreamingResponse:
+        progress = service.progress(image_id, model=model)
         first = await anext(progress)  # an unknown picture is refused before the stream begins
         return stream(first, progress)
 
@@ -189,7 +185,7 @@ def _add_image_routes(app: FastAPI, service: Service, prefix: str) -> None:
         responses={**binary("image/png", "The picture, immutable"), **refusals(UnknownPicture, EncodeFailed)},
     )
     async def shown_picture(request: Request, image_id: Hash) -> Response:
-        return _immutable(request, await service.png_file(image_id), etag=image_id, media_type="image/png")
+        return immutable(request, await service.png_file(image_id), etag=image_id, media_type="image/png")
 
     @app.get(
         "/api/embeddings/{image_id}/{weights_hash}/{precision}",
@@ -198,25 +194,26 @@ def _add_image_routes(app: FastAPI, service: Service, prefix: str) -> None:
         response_class=Response,
         responses={
             **binary(SAFETENSORS, "The tensor image_embeddings [1,256,64,64], immutable"),
-            **refusals(UnknownPicture, OtherWeights, EncodeFailed),
+            **refusals(UnknownPicture, OtherWeights, EncodeFailed, *LENDING),
         },
     )
     async def embedding(request: Request, image_id: Hash, weights_hash: Hash, precision: Precision) -> Response:
+        """The weights name the model."""
         return await embedding_of(request, image_id, weights_hash, precision)
 
     @app.get(
         "/api/images/{image_id}/views/{view}",
         summary="A closer view of a picture, as soon as it is encoded",
         tags=["pictures"],
-        responses=refusals(UnknownPicture, UnfitView, Busy, EncodeFailed),
+        responses=refusals(UnknownPicture, UnfitView, EncodeFailed, TooManyRequests, *LENDING),
     )
-    async def closer_view(request: Request, image_id: Hash, view: View) -> ViewReply:
+    async def closer_view(request: Request, image_id: Hash, view: View, model: ChosenModel = None) -> ViewReply:
         """Windows x,y,width,height that are encoded by themselves, for finer masks where somebody zooms in. Their sides
         are 128, 256, 512, ... pixels, or the picture's where that is shorter, and they begin at multiples of half their
         side, or end where the picture does. A window of another kind is refused, naming the nearest.
         """
-        picture, seconds = await service.view(image_id, _window(view), visitor=client_of(request.scope))
-        return _describe_view(picture, seconds, service, prefix)
+        visitor = client_of(request.scope)
+        return _describe_view(*await service.view(image_id, _window(view), model=model, visitor=visitor), prefix)
 
     @app.get(
         "/api/embeddings/{image_id}/{weights_hash}/{precision}/{view}",
@@ -225,7 +222,7 @@ def _add_image_routes(app: FastAPI, service: Service, prefix: str) -> None:
         response_class=Response,
         responses={
             **binary(SAFETENSORS, "The tensor image_embeddings [1,256,64,64], immutable"),
-            **refusals(UnknownPicture, OtherWeights, UnfitView, Busy, EncodeFailed),
+            **refusals(UnknownPicture, OtherWeights, UnfitView, EncodeFailed, TooManyRequests, *LENDING),
         },
     )
     async def view_embedding(
@@ -233,11 +230,13 @@ def _add_image_routes(app: FastAPI, service: Service, prefix: str) -> None:
     ) -> Response:
         return await embedding_of(request, image_id, weights_hash, precision, view)
 
-    async def embedding_of(request: Request, image_id: str, weights_hash: str, precision: Precision, view: str = ""):
-        wanted, window = _coding(request, ("zstd",)), _window(view) if view else None
+    async def embedding_of(
+        request: Request, image_id: str, weights_hash: str, precision: Precision, view: str = ""
+    ) -> Response:
+        wanted, window = coding_for(request, ("zstd",)), _window(view) if view else None
         body, coding = await service.embedding_file(image_id, weights_hash, precision, wanted, window)
         etag = f"{image_id[:32]}-{weights_hash[:32]}-{precision}-{coding}" + (f"-{view}" if view else "")
-        return _immutable(request, body, etag=etag, media_type=SAFETENSORS, coding=coding)
+        return immutable(request, body, etag=etag, media_type=SAFETENSORS, coding=coding)
 
 
 def _add_page(app: FastAPI, static: Path, prefix: str) -> None:
@@ -262,46 +261,35 @@ def _add_page(app: FastAPI, static: Path, prefix: str) -> None:
 # ---- answers --------------------------------------------------------------------------------------
 
 
-def _describe_decoder(decoder: Decoder, prefix: str) -> DecoderReply:
-    files = {
-        role: FileReply(url=f"{prefix}/api/decoders/{file.sha256}", sha256=file.sha256, bytes=len(file.data))
-        for role, file in decoder.files.items()
-    }
-    return DecoderReply(
-        precision=decoder.precision,
-        contract=decoder.contract,
-        contract_version=decoder.contract_version,
-        files=files,
-    )
-
-
-def _describe_picture(picture: Picture, service: Service, prefix: str) -> ImageReply:
+def _describe_picture(picture: Picture, chosen: str | None, prefix: str) -> ImageReply:
+    """chosen: the model's id, which the addresses repeat; None for the default."""
     (height, width), (resized_height, resized_width) = picture.original_hw, picture.resized_hw
+    image, query = f"{prefix}/api/images/{picture.id}", f"?model={chosen}" if chosen else ""
     return ImageReply(
         id=picture.id,
         width=width,
         height=height,
         resized_width=resized_width,
         resized_height=resized_height,
-        model=service.model_info,
-        embedding_url=f"{prefix}/api/embeddings/{picture.id}/{service.model_info.weights_hash}/fp16",
-        events_url=f"{prefix}/api/images/{picture.id}/events",
-        decode_url=f"{prefix}/api/images/{picture.id}/decode",
-        views_url=f"{prefix}/api/images/{picture.id}/views",
-        picture_url=f"{prefix}/api/images/{picture.id}/picture",
-        predict_url=f"{prefix}/api/images/{picture.id}/predict",
-        everything_url=f"{prefix}/api/images/{picture.id}/everything",
+        model=picture.model,
+        embedding_url=f"{prefix}/api/embeddings/{picture.id}/{picture.model.weights_hash}/fp16",
+        events_url=f"{image}/events{query}",
+        decode_url=f"{image}/decode{query}",
+        views_url=f"{image}/views/{{view}}{query}",
+        picture_url=f"{image}/picture",
+        predict_url=f"{image}/predict{query}",
+        everything_url=f"{image}/everything{query}",
     )
 
 
-def _describe_view(view: Picture, seconds: float, service: Service, prefix: str) -> ViewReply:
+def _describe_view(view: Picture, seconds: float, prefix: str) -> ViewReply:
     named = ",".join(map(str, view.window))
     return ViewReply(
         window=view.window,
         resized_width=view.resized_hw[1],
         resized_height=view.resized_hw[0],
-        model=service.model_info,
-        embedding_url=f"{prefix}/api/embeddings/{view.id}/{service.model_info.weights_hash}/fp16/{named}",
+        model=view.model,
+        embedding_url=f"{prefix}/api/embeddings/{view.id}/{view.model.weights_hash}/fp16/{named}",
         seconds=round(seconds, 3),
     )
 
@@ -309,20 +297,6 @@ def _describe_view(view: Picture, seconds: float, service: Service, prefix: str)
 def _window(view: str) -> Window:
     x, y, width, height = map(int, view.split(","))
     return (x, y, width, height)
-
-
-def _immutable(request: Request, body: bytes, *, etag: str, media_type: str, coding: Coding = "identity") -> Response:
-    """A body that its address fixes for ever; 304 for a client that already has it."""
-    headers = {"Cache-Control": IMMUTABLE, "ETag": f'"{etag}"', "Vary": "Accept-Encoding"}
-    if f'"{etag}"' in request.headers.get("if-none-match", ""):
-        return Response(status_code=304, headers=headers)
-    if coding != "identity":
-        headers["Content-Encoding"] = coding
-    return Response(body, media_type=media_type, headers=headers)
-
-
-def _coding(request: Request, offered: Collection[Coding]) -> Coding:
-    return choose_coding(request.headers.get("accept-encoding", ""), offered)
 
 
 # ---- refusals -------------------------------------------------------------------------------------
@@ -351,6 +325,10 @@ def _add_problem_handlers(app: FastAPI, hosting: Hosting) -> None:
     @app.exception_handler(HTTPException)
     async def refuse_address(request: Request, error: HTTPException) -> Response:
         return refusal(HttpProblem(error.status_code, error.detail), error.headers)
+
+    @app.exception_handler(ClientDisconnect)
+    async def say_nothing(request: Request, error: ClientDisconnect) -> Response:
+        return Response(status_code=400)  # whoever broke the upload off is not there to read it
 
     @app.exception_handler(Exception)
     async def apologise(request: Request, error: Exception) -> Response:

@@ -1,12 +1,15 @@
-"""Request bodies that are counted while they arrive: nothing beyond the limit is ever held."""
+"""Request bodies that are counted and timed while they arrive: nothing is held beyond the limit, or for ever."""
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import dataclass
+
 from fastapi import Request
 from starlette.datastructures import UploadFile
-from starlette.types import Message, Receive
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from demo.problems import BadRequest, TooManyBytes
+from demo.problems import BadRequest, TooManyBytes, TooSlow
 from demo.schemas import MULTIPART_OVERHEAD_BYTES
 
 UPLOAD_FIELD = "file"
@@ -55,3 +58,48 @@ def limit_receive(receive: Receive, max_bytes: int, named: int) -> Receive:
         return message
 
     return count
+
+
+@dataclass(frozen=True)
+class BodyPatience:
+    """How long a body may take: `first_s`, and a second more for every `least_bytes_per_s` that have arrived."""
+
+    first_s: float = 30
+    least_bytes_per_s: int = 8_000
+
+
+PATIENT = BodyPatience()
+
+
+class TimedBodies:
+    """ASGI middleware that refuses a body which takes longer: whoever reads it is told TooSlow."""
+
+    def __init__(self, app: ASGIApp, patience: BodyPatience) -> None:
+        self.app, self.patience = app, patience
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        timed = time_receive(receive, self.patience) if scope["type"] == "http" else receive
+        await self.app(scope, timed, send)
+
+
+def time_receive(receive: Receive, patience: BodyPatience) -> Receive:
+    """An ASGI `receive` that raises TooSlow while a body is late; what comes after the body is waited for."""
+    began: float | None = None
+    received, ended = 0, False
+
+    async def receive_in_time() -> Message:
+        nonlocal began, received, ended
+        if ended:
+            return await receive()
+        now = asyncio.get_running_loop().time()
+        began = now if began is None else began
+        try:
+            async with asyncio.timeout_at(began + patience.first_s + received / patience.least_bytes_per_s):
+                message = await receive()
+        except TimeoutError:
+            raise TooSlow(received, now - began) from None
+        received += len(message.get("body", b""))
+        ended = not message.get("more_body", False)
+        return message
+
+    return receive_in_time

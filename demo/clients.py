@@ -6,6 +6,7 @@ in X-Forwarded-For that is none of theirs; a header that anybody could send is n
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from starlette.types import Scope
@@ -26,6 +27,16 @@ def client_of(scope: Scope) -> str:
     if isinstance(address, IPv6Address):
         address = address.ipv4_mapped or ip_network((int(address), _IPV6_PREFIX), strict=False)
     return str(address)
+
+
+def is_within(scope: Scope, networks: Iterable[Network]) -> bool:
+    """Whether a request comes from an address of one of the networks."""
+    client = client_of(scope)
+    if client == NOBODY:
+        return False
+    address = ip_address(scope["client"][0])
+    address = getattr(address, "ipv4_mapped", None) or address
+    return any(address in network for network in networks)
 
 
 def read_networks(text: str, name: str) -> tuple[Network, ...]:

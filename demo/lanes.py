@@ -1,4 +1,4 @@
-"""A lane: one worker thread and a bounded line of work before it, in turn between visitors."""
+"""A lane: a worker thread, or a few, and a bounded line of work before it, in turn between visitors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Value = TypeVar("Value")
 
 REPLACEMENTS = 2
 """Workers that may be lost to work that does not return; each keeps its memory, and a core if it is busy."""
-CLOSING_S = 10
+CLOSING_S = 5
 _REMEMBERED = 16
 _THREADS = "demo lane: "
 
@@ -42,7 +42,7 @@ class _Piece:
 
 
 class Lane:
-    """Runs work on one thread: in turn between visitors, in order for each of them.
+    """Runs work on one thread, or on `workers`: in turn between visitors, in order for each of them.
 
     Work has a weight; what would overfill the line is refused with Busy. So is what would leave less room free than its
     visitor then fills, so that there is room for the next visitor, however much one sends. Work that finds the line
@@ -56,17 +56,26 @@ class Lane:
         capacity: sum of the weights in line, what runs included.
         first_s: seconds that a piece is believed to take until one was measured; Retry-After is made of them.
         niceness: how far the thread steps back, 0 to 19, where the system can do so for a thread (Linux).
+        workers: how many pieces run at once, for work that waits for other machines.
     """
 
     def __init__(
-        self, name: str, *, capacity: int, first_s: float, deadline_s: float | None = None, niceness: int = 0
+        self,
+        name: str,
+        *,
+        capacity: int,
+        first_s: float,
+        deadline_s: float | None = None,
+        niceness: int = 0,
+        workers: int = 1,
     ) -> None:
         self.name, self.capacity, self.deadline_s, self.niceness = name, capacity, deadline_s, niceness
+        self.workers = workers
         self._waiting: OrderedDict[str, deque[_Piece]] = OrderedDict()  # by visitor; the first has the next turn
         self._weights: Counter[str] = Counter()  # by visitor, what runs included
         self._changed = threading.Condition()
-        self._worker: threading.Thread | None = None
-        self._running: _Piece | None = None
+        self._threads: set[threading.Thread] = set()
+        self._running: set[_Piece] = set()
         self._lost: set[threading.Thread] = set()
         self._first_s, self._seconds = first_s, deque[float](maxlen=_REMEMBERED)
         self._next_seat_at = 0.0
@@ -97,7 +106,7 @@ class Lane:
             self._require_room(piece)
             self._waiting.setdefault(visitor, deque()).append(piece)
             self._weights[visitor] += weight
-            if self._worker is None:
+            if len(self._threads) < min(self.workers, self._length()):
                 self._start()
             self._changed.notify()
         return piece.future
@@ -107,7 +116,9 @@ class Lane:
         with self._changed:
             rounds = chain.from_iterable(zip_longest(*self._waiting.values()))
             futures = [piece.future for piece in rounds if piece is not None]
-            return futures.index(future) + (self._running is not None) if future in futures else 0
+            if future not in futures:
+                return 0
+            return max(0, futures.index(future) + len(self._running) - self.workers + 1)
 
     def refuse(self, reason: Problem) -> None:
         """Fail what waits, and whatever comes, with `reason`; what runs goes on."""
@@ -119,15 +130,15 @@ class Lane:
             piece.fail(reason)
 
     def close(self) -> None:
-        """Drop what waits, and wait for what runs, though not for ever; see `any_left`."""
+        """Drop what waits, and wait for what runs: where a deadline says that it may never end, not for long."""
         self.refuse(Busy("the server is stopping", retry_after_s=1))
-        if self._worker is not None:
-            self._worker.join(CLOSING_S)
+        for thread in tuple(self._threads):
+            thread.join(None if self.deadline_s is None else CLOSING_S)
 
     # ---- the line; all with the lock held ---------------------------------------------------------
 
     def _length(self) -> int:
-        return sum(map(len, self._waiting.values())) + (self._running is not None)
+        return sum(map(len, self._waiting.values())) + len(self._running)
 
     def _require_room(self, piece: _Piece) -> None:
         if self._refusal is not None:
@@ -142,7 +153,8 @@ class Lane:
 
     def _busy(self, visitor: str) -> Busy:
         """Everyone who is sent away is told another time to come back: one piece after the other makes room."""
-        now, piece_s, length = time.monotonic(), fmean(self._seconds or [self._first_s]), self._length()
+        now, length = time.monotonic(), self._length()
+        piece_s = fmean(self._seconds or [self._first_s]) / self.workers
         own = len(self._waiting.get(visitor, ()))
         self._next_seat_at = min(max(self._next_seat_at, now) + piece_s, now + length * piece_s)
         detail = f"{length} in line to {self.name}" + (f", {own} of them yours" if visitor else "")
@@ -175,26 +187,34 @@ class Lane:
     # ---- the thread -------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        self._worker = threading.Thread(target=self._work, name=_THREADS + self.name, daemon=True)
-        self._worker.start()
+        thread = threading.Thread(target=self._work, name=_THREADS + self.name, daemon=True)
+        self._threads.add(thread)
+        thread.start()
 
     def _work(self) -> None:
         step_back(self.niceness)
-        while (piece := self._take()) is not None:
-            started_at = time.monotonic()
-            watch = self._watch(piece)
-            try:
-                outcome, error = piece.work(), None
-            except BaseException as raised:  # also SystemExit: the thread belongs to everybody
-                outcome, error = None, raised
-            if watch:
-                watch.cancel()
-            if not self._done(piece, time.monotonic() - started_at):
-                return
-            if error is None:
-                piece.future.set_result(outcome)
-            else:
-                piece.fail(error)
+        while self._run(self._take()):  # a thread that waits holds nothing of the piece before
+            pass
+
+    def _run(self, piece: _Piece | None) -> bool:
+        """Whether there may be more to do."""
+        if piece is None:
+            return False
+        started_at = time.monotonic()
+        watch = self._watch(piece)
+        try:
+            outcome, error = piece.work(), None
+        except BaseException as raised:  # also SystemExit: the thread belongs to everybody
+            outcome, error = None, raised
+        if watch:
+            watch.cancel()
+        if not self._done(piece, time.monotonic() - started_at):
+            return False
+        if error is None:
+            piece.future.set_result(outcome)
+        else:
+            piece.fail(error)
+        return True
 
     def _take(self) -> _Piece | None:
         with self._changed:
@@ -205,7 +225,7 @@ class Lane:
                     self._changed.wait()
                 piece = self._next()
                 if piece.future.set_running_or_notify_cancel():
-                    self._running = piece
+                    self._running.add(piece)
                     return piece
                 self._leave(piece)  # whoever asked for it has taken it back
 
@@ -216,7 +236,7 @@ class Lane:
                 self._lost.discard(threading.current_thread())
                 return False
             self._seconds.append(seconds)
-            self._running = None
+            self._running.discard(piece)
             self._leave(piece)
             return True
 
@@ -231,13 +251,13 @@ class Lane:
     def _give_up(self, piece: _Piece, worker: threading.Thread) -> None:
         """The piece does not come back: its thread is left to itself, and another one takes its place."""
         with self._changed:
-            if self._running is not piece:
+            if piece not in self._running:
                 return
-            self._running = None
+            self._running.discard(piece)
             self._leave(piece)
+            self._threads.discard(worker)
             self._lost.add(worker)
             failed = [piece, *(self._drop_waiting() if self.stalled else [])]
-            self._worker = None
             if not self.stalled:
                 self._start()
         for each in failed:
@@ -251,10 +271,13 @@ def any_left() -> bool:
 
 async def result(future: Future[Value]) -> Value:
     """Wait for shared work: a caller that is cancelled leaves the work to the others."""
-    return await asyncio.shield(asyncio.wrap_future(future))
+    shared = asyncio.wrap_future(future)
+    shared.add_done_callback(lambda done: done.cancelled() or done.exception())  # who has left asks nothing more
+    return await asyncio.shield(shared)
 
 
 def step_back(niceness: int) -> None:
     """Let other threads go first, and with this one those that it starts, where a thread can do so: on Linux."""
     if niceness and sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + niceness)

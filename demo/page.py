@@ -112,9 +112,10 @@ class StaticPage(StaticFiles):
         files, texts = _forms_on_disk(path), _forms_in_memory(path, stat_result.st_mtime_ns)
         coding = choose_coding(request.get("accept-encoding", ""), files or texts)
         if coding in files:
-            response = super().file_response(files[coding], files[coding].stat(), scope, status_code)
+            form, state = files[coding], files[coding].stat()
+            response = _packed_response(_read(form, state.st_mtime_ns), f'"{state.st_mtime_ns:x}-{coding}"', request)
         elif coding in texts:
-            response = _text_response(texts[coding], f'"{stat_result.st_mtime_ns:x}-{coding}"', request)
+            response = _packed_response(texts[coding], f'"{stat_result.st_mtime_ns:x}-{coding}"', request)
         else:
             response = super().file_response(path, stat_result, scope, status_code)
         is_vendor = path.is_relative_to(Path(self.directory).resolve() / "vendor")
@@ -137,7 +138,13 @@ def _forms_in_memory(path: Path, changed_at: int) -> Mapping[Coding, bytes]:
     return compress_all(path.read_bytes()) if path.suffix in _TEXTS else {}
 
 
-def _text_response(body: bytes, etag: str, request: Headers) -> Response:
+@lru_cache(maxsize=64)
+def _read(path: Path, changed_at: int) -> bytes:
+    """A packed file, kept in memory: streamed from the disk, its pieces would each wait for a thread."""
+    return path.read_bytes()
+
+
+def _packed_response(body: bytes, etag: str, request: Headers) -> Response:
     known = etag in request.get("if-none-match", "")
     return Response(b"" if known else body, status_code=304 if known else 200, headers={"ETag": etag})
 

@@ -13,6 +13,8 @@ What becomes of the odd kinds:
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import io
 from dataclasses import dataclass
 
@@ -53,6 +55,32 @@ def read_picture(data: bytes, limits: PictureLimits = DEFAULT_LIMITS) -> np.ndar
         return _to_rgb(_upright(image))
 
 
+def picture_name(data: bytes, owner: str = "") -> str:
+    """The name of a picture file, 64 hexadecimal digits: the SHA-256 of its bytes; where it has an owner, theirs alone.
+
+    owner: a secret. Without it, nobody can tell what an owned name is made of, or make one that is of that owner.
+    """
+    content = hashlib.sha256(data).hexdigest()
+    if not owner:
+        return content
+    own = _keyed(owner, f"picture {content}")
+    return own + _seal(own, owner)
+
+
+def is_picture_of(name: str, owner: str) -> bool:
+    """Whether `picture_name` gave this name to a picture of `owner`."""
+    half = len(name) // 2
+    return bool(owner) and hmac.compare_digest(name[half:].encode(), _seal(name[:half], owner).encode())
+
+
+def _seal(own: str, owner: str) -> str:
+    return _keyed(owner, f"seal {own}")
+
+
+def _keyed(key: str, text: str) -> str:
+    return hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()[:32]
+
+
 def write_png(pixels: np.ndarray) -> bytes:
     """HWC uint8 RGB as a PNG file: for browsers that cannot show the file which the pixels came from."""
     file = io.BytesIO()
@@ -77,6 +105,8 @@ def _open(data: bytes, limits: PictureLimits) -> Image.Image:
 def _load(image: Image.Image) -> None:
     try:
         image.load()
+    except MemoryError:
+        raise
     except Exception as error:  # as above
         raise BrokenPicture(f"its pixels cannot be read: {error}") from error
 

@@ -3,6 +3,7 @@
 Problem
 ├── BadRequest 422              the body is not what the route takes
 ├── TooManyBytes 413            the body is longer than the limit
+├── TooSlow 408                 the body does not arrive
 ├── TooManyPixels 413           the picture is larger than the limit
 ├── UnsupportedPicture 415      not one of the picture formats we read
 ├── BrokenPicture 422           a format we read, but damaged or cut short
@@ -10,6 +11,12 @@ Problem
 ├── UnfitView 422               no view of the picture, or prompts outside of it
 ├── UnknownSearch 404           no search of this name is under way
 ├── UnknownDecoder 404          no decoder graph has this hash
+├── UnknownModel 404            no model of this name is offered
+├── NotDownloaded 409           the model's weights are not on the server
+├── NotAgreed 403               a download needs a yes
+├── NoDownload 403              whoever runs the server has not agreed to downloads
+├── DownloadFailed 502          the weights could not be had
+├── ModelFailed 500             the weights are here and could not be loaded
 ├── OtherHost 421               the request is for a server of another name
 ├── OtherSite 403               a page of another site asks
 ├── UnfitObjects 422            the objects cannot be written in the format
@@ -75,6 +82,18 @@ class TooManyBytes(Problem):
         super().__init__(f"{size} given, at most {limit} allowed", limit=limit, **_given(given))
 
 
+class TooSlow(Problem):
+    status, title = 408, "The body takes too long to arrive"
+
+    def __init__(self, received: int, seconds: float) -> None:
+        super().__init__(f"{received} bytes came in {seconds:.0f} seconds", received=received)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The rest of the body would be taken for the next request."""
+        return {"Connection": "close"}
+
+
 class TooManyPixels(Problem):
     status, title = 413, "The picture has too many pixels"
 
@@ -105,6 +124,30 @@ class UnknownSearch(Problem):
 
 class UnknownDecoder(Problem):
     status, title = 404, "No decoder graph has this hash"
+
+
+class UnknownModel(Problem):
+    status, title = 404, "No model of this name is offered here"
+
+
+class NotDownloaded(Problem):
+    status, title = 409, "The model is not downloaded yet"
+
+
+class NotAgreed(Problem):
+    status, title = 403, "Nobody has agreed to this download"
+
+
+class NoDownload(Problem):
+    status, title = 403, "Models are not downloaded from here"
+
+
+class DownloadFailed(Problem):
+    status, title = 502, "The download failed"
+
+
+class ModelFailed(Problem):
+    status, title = 500, "The model could not be loaded"
 
 
 class UnfitObjects(Problem):

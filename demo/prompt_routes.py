@@ -16,9 +16,9 @@ from starlette.types import Message, Receive
 
 from demo.bodies import read_body
 from demo.clients import client_of
+from demo.model_routes import LENDING, ChosenModel
 from demo.problems import (
     BadRequest,
-    Busy,
     Problem,
     TooManyBytes,
     TooManyRequests,
@@ -42,8 +42,8 @@ from demo.schemas import (
 from demo.streams import stream, update_event
 
 log = logging.getLogger(__name__)
-_ASKED = refusals(UnknownPicture, BadRequest, TooManyBytes, TooManyRequests, Busy)
-_LOOKED = refusals(UnknownPicture, BadRequest, UnfitView, TooManyBytes, TooManyRequests, Busy)
+_ASKED = refusals(UnknownPicture, BadRequest, TooManyBytes, TooManyRequests, *LENDING)
+_LOOKED = refusals(UnknownPicture, BadRequest, UnfitView, TooManyBytes, TooManyRequests, *LENDING)
 
 
 def add_prompt_routes(app: FastAPI, service: Service, prefix: str) -> None:
@@ -62,9 +62,9 @@ def _decode_routes(service: Service) -> APIRouter:
         response_class=Response,
         responses={**binary(SAFETENSORS, "low_res_logits fp16 [4,256,256], iou_predictions fp32 [4]"), **_LOOKED},
     )
-    async def decode(request: Request, image_id: Hash, prompts: Prompts) -> Response:
+    async def decode(request: Request, image_id: Hash, prompts: Prompts, model: ChosenModel = None) -> Response:
         """What the decoder in the browser would answer; the page asks here where it cannot decode itself."""
-        body = await service.decode_file(image_id, prompts, visitor=client_of(request.scope))
+        body = await service.decode_file(image_id, prompts, model=model, visitor=client_of(request.scope))
         return Response(body, media_type=SAFETENSORS, headers={"Cache-Control": "no-store"})
 
     return router
@@ -76,9 +76,11 @@ def _predict_routes(service: Service) -> APIRouter:
     @router.post(
         "/api/images/{image_id}/predict", summary="Masks for points, boxes and masks, in batches", responses=_LOOKED
     )
-    async def predict(request: Request, image_id: Hash, wanted: Annotated[PredictRequest, Body()]) -> PredictReply:
+    async def predict(
+        request: Request, image_id: Hash, wanted: Annotated[PredictRequest, Body()], model: ChosenModel = None
+    ) -> PredictReply:
         """Waits for the picture's embedding where need be. Coordinates are pixels of the upright picture."""
-        return await service.predict(image_id, wanted, visitor=client_of(request.scope))
+        return await service.predict(image_id, wanted, model=model, visitor=client_of(request.scope))
 
     return router
 
@@ -94,13 +96,13 @@ def _everything_routes(service: Service, prefix: str, stops: dict[str, threading
         responses={200: {"description": _EVERYTHING, "content": {EVENT_STREAM: {"example": _EXAMPLE}}}, **_ASKED},
     )
     async def everything(
-        request: Request, image_id: Hash, wanted: Annotated[EverythingRequest, Body()]
+        request: Request, image_id: Hash, wanted: Annotated[EverythingRequest, Body()], model: ChosenModel = None
     ) -> StreamingResponse:
         """Close the connection, or DELETE the `search_url` that the first event tells, and the work stops before its
         next decoder batch.
         """
         name, stop = secrets.token_urlsafe(12), threading.Event()
-        updates = service.everything(image_id, wanted, visitor=client_of(request.scope), stop=stop)
+        updates = service.everything(image_id, wanted, model=model, visitor=client_of(request.scope), stop=stop)
         first = await anext(updates)  # what is refused is refused before the stream begins
         stops[name] = stop
 

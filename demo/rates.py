@@ -24,7 +24,8 @@ MOST_CLIENTS = 10_000
 _MINUTE_S = 60
 _GRADIO = re.escape(GRADIO_PATH) + "/gradio_api/"
 COSTLY = {
-    "uploads": re.compile(rf"POST (/api/images|{_GRADIO}upload)"),
+    "uploads": re.compile(rf"POST (/api/images|{_GRADIO}upload)|GET /api/images/[^/]+"),
+    "models": re.compile(r"(POST|DELETE) /api/models/[^/]+/(load|download)"),
     "searches": re.compile(r"POST /api/images/[^/]+/everything"),
     "views": re.compile(r"GET /api/(images/[^/]+/views|embeddings/[^/]+/[^/]+/[^/]+)/[^/]+"),
     "prompts": re.compile(rf"POST (/api/images/[^/]+/(decode|predict)|{_GRADIO}(queue/join|call/\w+))"),
@@ -42,6 +43,7 @@ class Rates:
     uploads: int | None = None
     prompts: int | None = None
     searches: int | None = None
+    models: int | None = None
     views: int | None = None
 
     def __post_init__(self) -> None:
@@ -52,7 +54,7 @@ class Rates:
 
 
 UNLIMITED = Rates()
-PUBLIC = Rates(uploads=30, prompts=1200, searches=10, views=120)
+PUBLIC = Rates(uploads=30, prompts=1200, searches=10, models=10, views=120)
 """For a server that others reach. A page that cannot decode itself asks for up to twenty masks a second, and twice for
 each closer view.
 """

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from demo.bodies import PATIENT, BodyPatience
+from demo.clients import Network
 from demo.rates import UNLIMITED, Rates
 
 
@@ -13,9 +15,15 @@ class Safeguards:
 
     Args:
         rates: what a client may ask for in a minute.
+        private: whether pictures are there for the visitor alone who uploaded them.
+        metrics: the networks that may read /metrics; where there are none, nothing is counted.
+        bodies: how long the body of a request may take.
     """
 
     rates: Rates = UNLIMITED
+    private: bool = False
+    metrics: tuple[Network, ...] = ()
+    bodies: BodyPatience = PATIENT
 
 
 NONE = Safeguards()

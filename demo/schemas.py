@@ -17,6 +17,7 @@ from demo.problems import Problem
 
 Precision = Literal["fp16", "fp32"]
 Edge = Literal["sharp", "feathered", "matte"]
+ModelState = Literal["loaded", "loading", "on_disk", "downloading", "not_downloaded", "failed"]
 EMBEDDING_PRECISIONS: tuple[Precision, ...] = ("fp16", "fp32")
 MAX_PROMPT_BYTES = 256 * 1024
 MAX_POINTS = 256
@@ -183,9 +184,42 @@ class EncoderReply(BaseModel):
     seconds: dict[str, float] = {}
 
 
-class ModelReply(BaseModel):
-    """Answer of GET /api/model."""
+class ModelOffer(BaseModel):
+    """A model that visitors may choose. `bytes`: of its weights' file, null where nobody tells.
 
+    `source`: where the weights come from, null for those that are nobody's but the server's. `problem`: a problem
+    document that says why it failed.
+    """
+
+    id: str
+    title: str
+    licence: str
+    citation: str
+    bytes: int | None
+    source: str | None
+    state: ModelState
+    default: bool
+    problem: dict[str, Any] | None
+
+
+class ModelsReply(BaseModel):
+    """Answer of GET /api/models: the default first."""
+
+    models: list[ModelOffer]
+
+
+class DownloadRequest(BaseModel):
+    """Consent to a download and to the licence of what is downloaded."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, json_schema_extra={"examples": [{"agreed": True}]})
+
+    agreed: bool = False
+
+
+class ModelReply(BaseModel):
+    """Answer of GET /api/model and GET /api/models/{model_id}; `id` is the one to choose it by."""
+
+    id: str
     model: ModelInfo
     encoder: EncoderReply
     prompt_frame: int
@@ -207,7 +241,7 @@ class ImageReply(BaseModel):
     embedding_url: str
     events_url: str
     decode_url: str
-    views_url: str
+    views_url: Annotated[str, Field(description="A template; {view} stands for x,y,width,height.")]
     picture_url: str
     predict_url: str
     everything_url: str
@@ -258,6 +292,8 @@ class PredictReply(BaseModel):
 class HealthReply(BaseModel):
     """Answer of GET /healthz; `queue` counts encodes that wait or run, `searches` those of everything mode.
 
+    `model` and `encoder` are those of the default; `loaded` are the models in memory, `loaded_bytes` what they take.
+
     `lost_threads`: workers that did not come back from a picture or a prompt. While others can take their place the
     status is "ok"; where none can it is "stalled", answered with 503, and only a new process helps.
     """
@@ -266,6 +302,8 @@ class HealthReply(BaseModel):
     lost_threads: int = 0
     model: ModelInfo
     encoder: EncoderReply
+    loaded: list[str]
+    loaded_bytes: int
     queue: int
     cached_pictures: int
     cached_bytes: int
@@ -274,11 +312,15 @@ class HealthReply(BaseModel):
 
 @dataclass(frozen=True)
 class Picture:
-    """An uploaded picture, or a view of it: the sha256 of its file, its sizes, and where in the picture it begins."""
+    """An uploaded picture, or a view of it, as a model takes it: the sha256 of its file, its sizes, the model.
+
+    origin_xy: where in the picture a view begins.
+    """
 
     id: str
     original_hw: tuple[int, int]
     resized_hw: tuple[int, int]
+    model: ModelInfo
     origin_xy: tuple[int, int] = (0, 0)
 
     @property
@@ -297,9 +339,10 @@ class Event:
     """A step of an encode: queued {position}, encoding {elapsed_s, expected_s}, done {seconds}, failed.
 
     Of everything mode: started {search_url, total}, update, done, cancelled, failed.
+    Of a model: downloading {done, total, remaining_s}, loading, done {state}, failed.
     """
 
-    name: Literal["queued", "encoding", "started", "update", "done", "cancelled", "failed"]
+    name: Literal["queued", "encoding", "started", "update", "downloading", "loading", "done", "cancelled", "failed"]
     data: dict[str, Any]
 
 
@@ -399,18 +442,25 @@ class EverythingUpdate:
         return replace(self, eta_s=round(seconds, 2))
 
 
-class Service(Protocol):
-    """What the routes and the fallback UI need. Every method that can refuse raises a `Problem`."""
+@dataclass(frozen=True)
+class Described:
+    """A loaded model: what a client must know to ask it, and to decode for itself."""
 
+    id: str
+    info: ModelInfo
+    encoder: EncoderReply
     prompt_frame: int
     mask_threshold: float
+    decoders: Sequence[Decoder]
+
+
+class Service(Protocol):
+    """What the routes and the fallback UI need. Every method that can refuse raises a `Problem`.
+
+    model: one of `models` by its id, None for the default; it is loaded where need be.
+    """
+
     limits: Any
-
-    @property
-    def model_info(self) -> ModelInfo: ...
-
-    @property
-    def encoder(self) -> EncoderReply: ...
 
     def warm_up(self) -> None: ...
 
@@ -420,11 +470,27 @@ class Service(Protocol):
 
     def health(self) -> HealthReply: ...
 
-    async def decoders(self) -> list[Decoder]: ...
+    def models(self) -> list[ModelOffer]: ...
 
-    async def add(self, data: bytes, *, visitor: str = "") -> tuple[Picture, bool]: ...
+    def load(self, model: str) -> ModelOffer: ...
 
-    def progress(self, image_id: str) -> AsyncIterator[Event]: ...
+    def download(self, model: str, *, agreed: bool) -> ModelOffer: ...
+
+    def cancel_download(self, model: str) -> ModelOffer: ...
+
+    def model_progress(self, model: str) -> AsyncIterator[Event]: ...
+
+    async def describe(self, model: str | None = None) -> Described: ...
+
+    async def decoder_file(self, sha256: str) -> DecoderFile: ...
+
+    async def add(
+        self, data: bytes, *, model: str | None = None, visitor: str = "", owner: str = ""
+    ) -> tuple[Picture, bool]: ...
+
+    async def picture(self, image_id: str, *, model: str | None = None, visitor: str = "") -> Picture: ...
+
+    def progress(self, image_id: str, *, model: str | None = None) -> AsyncIterator[Event]: ...
 
     async def png_file(self, image_id: str) -> bytes: ...
 
@@ -432,17 +498,23 @@ class Service(Protocol):
         self, image_id: str, weights_hash: str, precision: Precision, coding: Coding, view: Window | None = None
     ) -> tuple[bytes, Coding]: ...
 
-    async def view(self, image_id: str, window: Window, *, visitor: str = "") -> tuple[Picture, float]: ...
+    async def view(
+        self, image_id: str, window: Window, *, model: str | None = None, visitor: str = ""
+    ) -> tuple[Picture, float]: ...
 
-    async def decode_file(self, image_id: str, prompts: Prompts, *, visitor: str = "") -> bytes: ...
+    async def decode_file(
+        self, image_id: str, prompts: Prompts, *, model: str | None = None, visitor: str = ""
+    ) -> bytes: ...
 
-    async def segment(self, image_id: str, prompts: Prompts) -> Segment: ...
+    async def segment(self, image_id: str, prompts: Prompts, *, model: str | None = None) -> Segment: ...
 
-    async def predict(self, image_id: str, request: PredictRequest, *, visitor: str = "") -> PredictReply: ...
+    async def predict(
+        self, image_id: str, request: PredictRequest, *, model: str | None = None, visitor: str = ""
+    ) -> PredictReply: ...
 
-    async def candidates(self, image_id: str, prompts: Prompts) -> Candidates: ...
+    async def candidates(self, image_id: str, prompts: Prompts, *, model: str | None = None) -> Candidates: ...
 
-    async def full_mask(self, image_id: str, logits: np.ndarray) -> dict[str, Any]: ...
+    async def full_mask(self, image_id: str, logits: np.ndarray, *, model: str | None = None) -> dict[str, Any]: ...
 
     def sketch(self, mask: dict[str, Any], hw: tuple[int, int]) -> Sketch: ...
 
@@ -454,5 +526,11 @@ class Service(Protocol):
     ) -> tuple[str, bytes]: ...
 
     def everything(
-        self, image_id: str, request: EverythingRequest, *, visitor: str = "", stop: threading.Event | None = None
+        self,
+        image_id: str,
+        request: EverythingRequest,
+        *,
+        model: str | None = None,
+        visitor: str = "",
+        stop: threading.Event | None = None,
     ) -> AsyncIterator[EverythingUpdate]: ...

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields
 
 from demo.clients import Network, read_networks
 from demo.hosting import ANY_HOST, Hosting
+from demo.logs import FORMATS as LOG_FORMATS
 from demo.pictures import PICTURE_PIXELS_ROOF, PictureLimits
 from demo.rates import PUBLIC, UNLIMITED, Rates, read_rates
 from demo.safeguards import Safeguards
@@ -26,7 +27,8 @@ SPACE_DEFAULTS = {
 nothing but its proxy reaches the server, from a private address and under the Space's names."""
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 _PREPROCESSING = ("auto", "sam", "medsam")
-_ENCODERS = ("auto", "torch", "onnxruntime", "bf16")
+_ENCODERS = ("auto", "torch", "onnxruntime", "bf16", "ray")
+_REPLICAS = re.compile(r"([1-9]\d{0,3})(?:-([1-9]\d{0,3}))?")
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 _EPILOG = f"""\
 Every flag has a variable in the environment: --cache-mb is {ENVIRONMENT_PREFIX}CACHE_MB. The flag wins.
@@ -35,6 +37,7 @@ examples:
   python -m demo                              the embedded model, on this machine only
   python -m demo --checkpoint sam_vit_b.pth   Meta's, Hugging Face's, MobileSAM's or your own weights
   python -m demo --checkpoint vit_b           a published checkpoint; asks before it downloads (python -m sam models)
+  python -m demo --models vit_b,my_own.pth    further models, to be chosen on the page
   python -m demo --host 0.0.0.0 --no-open     reachable from other machines, by anyone: there is no login
 """
 
@@ -46,10 +49,14 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8000
     checkpoint: str = "tiny"
+    models: str = ""
+    models_mb: int = 4000
+    offer_downloads: bool = False
     preprocessing: str = "auto"
     download: bool = False
     device: str = "auto"
     encoder: str = "auto"
+    replicas: str = "1"
     cache_mb: int = 512
     max_upload_mb: int = 50
     max_megapixels: int = 60
@@ -57,6 +64,9 @@ class Settings:
     allowed_hosts: str = ""
     trusted_proxies: str = ""
     rate_limits: str = "auto"
+    private: bool = False
+    metrics: str = ""
+    log_format: str = "text"
     frame_ancestors: str = ""
     isolation_headers: bool = True
     open: bool = True
@@ -64,15 +74,35 @@ class Settings:
     def __post_init__(self) -> None:
         _within("port", self.port, 0, 65535)
         _within("cache-mb", self.cache_mb, 16, 1_000_000)
+        _within("models-mb", self.models_mb, 100, 1_000_000)
         _within("max-upload-mb", self.max_upload_mb, 1, 2_000)
         _within("max-megapixels", self.max_megapixels, 1, PICTURE_PIXELS_ROOF // 1_000_000)
         if not _DEVICE.fullmatch(self.device):
             raise ValueError(f"device is {self.device!r}; allowed are auto, cpu, cuda, cuda:<number> and mps")
         _one_of("preprocessing", self.preprocessing, _PREPROCESSING)
         _one_of("encoder", self.encoder, _ENCODERS)
+        _one_of("log-format", self.log_format, LOG_FORMATS)
         if not self.host or not self.checkpoint:
             raise ValueError(f"host is {self.host!r} and checkpoint is {self.checkpoint!r}; neither may be empty")
-        _ = self.hosting, self.proxy_networks, self.safeguards  # refuse what they cannot do
+        _ = self.hosting, self.proxy_networks, self.safeguards, self.replica_range  # refuse what they cannot do
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The checkpoint and the further models."""
+        return (self.checkpoint, *filter(None, (name.strip() for name in self.models.split(","))))
+
+    @property
+    def models_bytes(self) -> int:
+        return self.models_mb * 1_000_000
+
+    @property
+    def replica_range(self) -> tuple[int, int]:
+        """The least and the most encoders on Ray."""
+        found = _REPLICAS.fullmatch(self.replicas)
+        least, most = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+        if least > most:
+            raise ValueError(f"replicas is {self.replicas!r}; it looks like 2, or like 1-8")
+        return least, most
 
     @property
     def cache_bytes(self) -> int:
@@ -106,7 +136,7 @@ class Settings:
 
     @property
     def safeguards(self) -> Safeguards:
-        return Safeguards(self.rates)
+        return Safeguards(self.rates, self.private, read_networks(self.metrics, "metrics"))
 
     @property
     def limits(self) -> PictureLimits:
@@ -136,17 +166,31 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME|FILE",
         help=f"weights: a file, a folder, a published name or owner/name (default {default.checkpoint}: embedded)",
     )
+    add("--models", metavar="LIST", help="further models to choose from, each like a checkpoint, with commas between")
+    add(
+        "--models-mb",
+        type=int,
+        metavar="MB",
+        help=f"memory for loaded models; the one used longest ago makes room (default {default.models_mb})",
+    )
+    add(
+        "--offer-downloads",
+        action=argparse.BooleanOptionalAction,
+        help="let visitors choose, and agree to download, any published model (default: no)",
+    )
     add(
         "--preprocessing",
         choices=_PREPROCESSING,
-        help="medsam for weights tuned from MedSAM's (default: what is known)",
+        help="medsam for a checkpoint tuned from MedSAM's (default: what is known)",
     )
     add("--download", action=argparse.BooleanOptionalAction, help="agree to download the checkpoint (default: ask)")
     add(
         "--encoder",
         choices=_ENCODERS,
-        help="how pictures are encoded (default auto: the fastest exact way here); bf16 is not exact, fast with AMX",
+        help="how pictures are encoded (default auto: the fastest exact way here); bf16 is not exact, fast with AMX; "
+        "ray: on a cluster, that of RAY_ADDRESS or of this machine",
     )
+    add("--replicas", metavar="LEAST-MOST", help=f"encoders on Ray (default {default.replicas})")
     add("--device", help=f"auto, cpu, cuda, cuda:1 or mps (default {default.device})")
     add("--cache-mb", type=int, metavar="MB", help=f"memory for encoded pictures (default {default.cache_mb})")
     add(
@@ -174,6 +218,17 @@ def _parser() -> argparse.ArgumentParser:
         metavar="RATES",
         help=f"what a client may ask for in a minute, off, or as {public}: the default where others reach the server",
     )
+    add(
+        "--private",
+        action=argparse.BooleanOptionalAction,
+        help="keep pictures for the visitor who uploaded them, by a cookie (default: shared by content)",
+    )
+    add(
+        "--metrics",
+        metavar="NETWORKS",
+        help="who may read /metrics, for Prometheus, as 127.0.0.1,10.0.0.0/8 (default: nobody)",
+    )
+    add("--log-format", choices=LOG_FORMATS, help="json logs every request as a line, too (default text: warnings)")
     add("--frame-ancestors", metavar="ORIGINS", help="who may show the page in a frame (default: nobody)")
     add(
         "--isolation-headers",

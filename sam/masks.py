@@ -20,6 +20,13 @@ class RLE(TypedDict):
     counts: list[int]
 
 
+class CompressedRLE(TypedDict):
+    """COCO's compressed run lengths: `size` [height, width], `counts` as pycocotools writes them, `str` or `bytes`."""
+
+    size: list[int]
+    counts: str | bytes
+
+
 def rle_encode(mask: np.ndarray) -> RLE:
     """Run lengths of a boolean H,W mask, read column by column."""
     height, width = mask.shape
@@ -38,6 +45,16 @@ def rle_decode(rle: RLE) -> np.ndarray:
         raise ValueError(f"the counts cover {counts.sum()} pixels, the size {height} x {width} needs {height * width}")
     pixels = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
     return pixels.reshape(height, width, order="F")
+
+
+def rle_compress(rle: RLE) -> CompressedRLE:
+    """Run lengths as text."""
+    return {"size": list(rle["size"]), "counts": compress_counts(rle["counts"])}
+
+
+def rle_decompress(compressed: CompressedRLE) -> RLE:
+    """The run lengths that `rle_compress`, or pycocotools, wrote; `ValueError` where the text is damaged."""
+    return {"size": list(compressed["size"]), "counts": decompress_counts(compressed["counts"]).tolist()}
 
 
 def compress_counts(counts: list[int] | np.ndarray) -> str:

@@ -6,7 +6,7 @@ interface over the same functions and holds nothing but the latest embedding.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -68,6 +68,21 @@ def encode(
     frame = model.frame(image.shape[:2])
     resized = resize_image(image, frame, resample=model.resample)
     return _encode_resized(model, image_to_tensor(resized), frame, image_encoder)
+
+
+def encode_all(
+    model: SAM, images: Sequence[np.ndarray], *, image_encoder: Callable[[Tensor], Tensor] | None = None
+) -> list[ImageEmbedding]:
+    """`encode` for RGB pictures of any sizes in one batch, which pays on GPUs; equal to it up to the last bits."""
+    frames = [model.frame(require_picture(image).shape[:2]) for image in images]
+    resized = [
+        model.preprocess(
+            image_to_tensor(resize_image(image, frame, resample=model.resample)).to(model.device, torch.float32)
+        )
+        for image, frame in zip(images, frames, strict=True)
+    ]
+    features = _features(model, torch.cat(resized), image_encoder)
+    return [ImageEmbedding.of(model, each[None].clone(), frame) for each, frame in zip(features, frames, strict=True)]
 
 
 def predict(
@@ -302,9 +317,14 @@ def _encode_resized(
     model: SAM, image_bchw: Tensor, frame: ImageFrame, image_encoder: Callable[[Tensor], Tensor] | None = None
 ) -> ImageEmbedding:
     image_bchw = model.preprocess(image_bchw.to(model.device, torch.float32))
+    return ImageEmbedding.of(model, _features(model, image_bchw, image_encoder), frame)
+
+
+@torch.no_grad()
+def _features(model: SAM, image_bchw: Tensor, image_encoder: Callable[[Tensor], Tensor] | None) -> Tensor:
     features = (image_encoder or model.image_encoder)(image_bchw)
     # In one order in memory, as it is read from a file: products of the decoder are summed in that order.
-    return ImageEmbedding.of(model, at_least_float32(features).contiguous(), frame)
+    return at_least_float32(features).contiguous()
 
 
 @torch.no_grad()

@@ -37,6 +37,22 @@ def reference() -> Path:
 
 
 @pytest.fixture(scope="session")
+def reference_config() -> Callable[[dict], SAMConfig]:
+    """The configuration of a reference model, from the sizes in its record."""
+
+    def build(sizes: dict) -> SAMConfig:
+        return SAMConfig(
+            ViTConfig(
+                img_size=sizes["img"], embed_dim=sizes["dim"], depth=sizes["depth"], num_heads=sizes["heads"],
+                out_chans=sizes["out"], window_size=sizes["win"], global_attn_indexes=tuple(sizes["glob"]),
+            ),
+            DecoderConfig(num_heads=sizes["dheads"], mlp_dim=sizes["mlp"], iou_head_hidden_dim=sizes["out"]),
+        )  # fmt: skip
+
+    return build
+
+
+@pytest.fixture(scope="session")
 def small_config() -> SAMConfig:
     """A whole SAM in small: a 128-pixel frame, an 8 x 8 embedding of 32 channels."""
     return SAMConfig(

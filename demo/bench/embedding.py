@@ -59,9 +59,9 @@ def _row(model: SAM, page: BenchPage, size: Size, rounds: int) -> Row:
 def packed(embedding: ImageEmbedding, size: Size) -> bytes:
     """The body that the demo's server makes of an embedding, before its content coding."""
     model = ModelInfo(id=embedding.model_id, weights_hash=embedding.weights_hash)
-    picture = Picture(id="0" * 64, original_hw=size, resized_hw=embedding.frame.resized_hw)
+    picture = Picture(id="0" * 64, original_hw=size, resized_hw=embedding.frame.resized_hw, model=model)
     frame = max(embedding.frame.padded_hw)
-    return pack_embedding(embedding.features.numpy(), "fp16", model=model, picture=picture, prompt_frame=frame)
+    return pack_embedding(embedding.features.numpy(), "fp16", picture=picture, prompt_frame=frame)
 
 
 def photograph(size: Size) -> np.ndarray:

@@ -96,4 +96,9 @@ class RealPage:
         self._page.close()
 
     def _wait_until(self, condition: str) -> None:
-        self._page.wait_for_function(f"() => {condition}", polling=POLL_MS)
+        from playwright.sync_api import TimeoutError
+
+        try:
+            self._page.wait_for_function(f"() => {condition}", polling=POLL_MS)
+        except TimeoutError:
+            raise RuntimeError(f"the page never came to {condition}; it says {self.state()}") from None

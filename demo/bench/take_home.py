@@ -13,7 +13,7 @@ from demo.bench.chromium import WASM, chromium
 from demo.bench.real_page import RealPage, demo_server
 from demo.bench.report import Findings, Row, Table
 from demo.bench.scale import Scale
-from sam.masks import compress_counts, crop_to_rle
+from sam.masks import crop_to_rle, rle_compress
 
 NOTE = """\
 One photograph, objects of any size on it, brought in from a COCO file and saved in each format, packing in a worker.
@@ -105,8 +105,7 @@ def _objects(width: int, height: int, count: int) -> bytes:
         wave = 1 + 0.15 * np.sin(random.integers(3, 12) * np.arctan2(rows, columns))
         crop = np.hypot(rows, columns) < 0.85 * radius * wave
         x, y = int(random.integers(0, width - 2 * radius)), int(random.integers(0, height - 2 * radius))
-        rle = crop_to_rle(crop, x, y, (height, width))
-        segmentation = {"size": rle["size"], "counts": compress_counts(rle["counts"])}
+        segmentation = rle_compress(crop_to_rle(crop, x, y, (height, width)))
         annotations.append({"id": number, "image_id": 1, "category_id": 1 + number % 8, "segmentation": segmentation})
     document = {
         "images": [{"id": 1, "file_name": "large.jpg", "width": width, "height": height}],

@@ -31,7 +31,7 @@ def build(settings: Settings) -> FastAPI:
     address = settings.root_path + GRADIO_PATH + "/"
     for path in ("/", GRADIO_PATH):
         app.add_api_route(path, lambda: RedirectResponse(address), include_in_schema=False)
-    return mount_gradio(app, service, root_path=settings.root_path)
+    return mount_gradio(app, service, root_path=settings.root_path, private=settings.private)
 
 
 if __name__ == "__main__":

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 from functools import partial
-from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from posixpath import normpath
 
 import gradio as gr
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from demo.bodies import limit_receive
 from demo.gradio_app.visits import NO_VISITOR, owner_of
-from demo.problems import HttpProblem, TooManyBytes
+from demo.problems import HttpProblem, Problem, TooManyBytes
+from demo.visitors import new_secret, visitor_of, with_cookie
 
-COOKIE = "sam_visitor"
 _BEGINNINGS = ("", "/", "/config", "/config/")
 _FILE = "/gradio_api/file="
 _OPEN_ROUTES = {
@@ -49,32 +46,32 @@ class Gate:
         if (given := _declared_bytes(scope)) > self.max_bytes:
             raise TooManyBytes(self.max_bytes, given)
         if _route_path(scope) in _BEGINNINGS and not visitor_of(scope):
-            send = _with_cookie(scope, send)
+            send = with_cookie(scope, send, new_secret())
         await self._answer(_without_origin(scope), receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """A body that turns out too long while it arrives is refused by us; what Gradio makes of that is not sent."""
-        too_long: list[TooManyBytes] = []
+        """A body that turns out too long or too slow is refused by us; what Gradio makes of that is not sent."""
+        refused: list[Problem] = []
         counted = limit_receive(receive, self.max_bytes, self.max_bytes)
 
         async def receive_noting() -> Message:
             try:
                 return await counted()
-            except TooManyBytes as problem:
-                too_long.append(problem)
+            except Problem as problem:
+                refused.append(problem)
                 raise
 
         async def send_unless_refused(message: Message) -> None:
-            if not too_long:
+            if not refused:
                 await send(message)
 
         try:
             await self.app(scope, receive_noting, send_unless_refused)
         except BaseException:
-            if not too_long:
+            if not refused:
                 raise
-        if too_long:
-            raise too_long[0]
+        if refused:
+            raise refused[0]
 
     def _is_open(self, scope: Scope) -> bool:
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
@@ -88,28 +85,6 @@ class Gate:
         owners = {NO_VISITOR, owner_of(visitor)}
         folders = [self.gallery, *(f"{self.visits}/{owner}" for owner in owners)]
         return normpath(file) == file and any(file.startswith(folder + "/") for folder in folders)
-
-
-def visitor_of(scope: Scope) -> str:
-    """The secret that a visitor's browser keeps; empty for one that keeps none."""
-    try:
-        cookies = SimpleCookie(dict(scope["headers"]).get(b"cookie", b"").decode("latin-1"))
-    except CookieError:
-        return ""
-    return cookies[COOKIE].value if COOKIE in cookies else ""
-
-
-def _with_cookie(scope: Scope, send: Send) -> Send:
-    """A `send` that gives the visitor a cookie; in a frame of another site browsers keep one over HTTPS only."""
-    where = "SameSite=None; Secure; Partitioned" if scope.get("scheme") == "https" else "SameSite=Lax"
-    cookie = f"{COOKIE}={secrets.token_urlsafe(16)}; HttpOnly; Path=/; {where}"
-
-    async def send_cookie(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            MutableHeaders(scope=message).append("Set-Cookie", cookie)
-        await send(message)
-
-    return send_cookie
 
 
 def _without_origin(scope: Scope) -> Scope:

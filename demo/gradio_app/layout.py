@@ -13,11 +13,11 @@ import gradio as gr
 
 from demo.gradio_app import views
 from demo.gradio_app.desk import LONGEST_LABEL, Kind
-from demo.gradio_app.gate import COOKIE
 from demo.gradio_app.refused import Refused
 from demo.gradio_app.visits import Visit, Visits
 from demo.gradio_app.work import GALLERY, Work, sentence, wanted
 from demo.problems import Problem
+from demo.visitors import visitor_of
 
 TITLE = "Segment anything"
 KINDS = (
@@ -53,7 +53,7 @@ Updates = dict[gr.components.Component, Any]
 
 def visit_of(visits: Visits, request: gr.Request) -> Visit:
     """The visit that a request belongs to: two visitors have two, even if one guesses the other's session."""
-    return visits.of(dict(request.cookies).get(COOKIE, ""), request.session_hash or "")
+    return visits.of(visitor_of(request.request.scope), request.session_hash or "")
 
 
 @contextmanager
@@ -317,7 +317,7 @@ class Page:
         return gr.update(visible=kind == "cutouts")
 
     def leave(self, request: gr.Request) -> None:
-        self.visits.close(dict(request.cookies).get(COOKIE, ""), request.session_hash or "")
+        self.visits.close(visitor_of(request.request.scope), request.session_hash or "")
 
     # ---- the page as it is ------------------------------------------------------------------------
 

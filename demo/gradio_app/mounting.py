@@ -38,9 +38,14 @@ def build_blocks(service: Service, visits: Visits, *, home: str | None = None) -
     return blocks
 
 
-def mount_gradio(app: FastAPI, service: Service, *, root_path: str = "", home: str | None = None) -> FastAPI:
-    """Put the page under /gradio of `app`, which a proxy mounts at `root_path`, behind its gate."""
-    visits = Visits(temporary_folder())
+def mount_gradio(
+    app: FastAPI, service: Service, *, root_path: str = "", home: str | None = None, private: bool = False
+) -> FastAPI:
+    """Put the page under /gradio of `app`, which a proxy mounts at `root_path`, behind its gate.
+
+    private: whether a visit shares no encoded picture with another.
+    """
+    visits = Visits(temporary_folder(), private=private)
     app = gr.mount_gradio_app(
         app,
         build_blocks(service, visits, home=home),

@@ -19,6 +19,7 @@ from pathlib import Path
 from demo.gradio_app.desk import Desk, Drawn, Opened
 from demo.gradio_app.refused import Refused
 from demo.schemas import EverythingUpdate, FoundObject
+from demo.visitors import new_secret
 
 IDLE_S = 3600
 """A visit that nobody used for so long is over."""
@@ -45,10 +46,13 @@ class Found:
 
 
 class Visit:
-    """One visitor's desk with its past, what was found on the picture, and a folder. Steps hold `lock`."""
+    """One visitor's desk with its past, what was found on the picture, and a folder. Steps hold `lock`.
 
-    def __init__(self, folder: Path, visitor: str) -> None:
-        self.folder, self.visitor = folder, visitor
+    owner: the secret by which its pictures are its own, empty where they are shared by their content.
+    """
+
+    def __init__(self, folder: Path, visitor: str, owner: str = "") -> None:
+        self.folder, self.visitor, self.owner = folder, visitor, owner
         self.lock = asyncio.Lock()
         self.past: list[Desk] = []
         self.now: Desk | None = None
@@ -110,8 +114,9 @@ class _Entry:
 class Visits:
     """All visits by visitor and session, and what Gradio's page keeps on disk: uploads in `root`, files in `folder`."""
 
-    def __init__(self, root: Path, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, root: Path, clock: Callable[[], float] = time.monotonic, *, private: bool = False) -> None:
         self.root, self.folder, self._clock = root, root / f"{_FOLDER}{secrets.token_hex(8)}", clock
+        self.private = private
         self._entries: dict[tuple[str, str], _Entry] = {}
         self._lock = threading.Lock()
 
@@ -151,7 +156,8 @@ class Visits:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _begin(self, visitor: str) -> Visit:
-        return Visit(self.folder / owner_of(visitor) / secrets.token_urlsafe(16), visitor)
+        owner = new_secret() if self.private else ""
+        return Visit(self.folder / owner_of(visitor) / secrets.token_urlsafe(16), visitor, owner)
 
     def _end(self, keys: list[tuple[str, str]]) -> None:
         for key in keys:

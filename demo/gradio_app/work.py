@@ -37,7 +37,7 @@ class Work:
             data = await asyncio.to_thread(file.read_bytes)
         except OSError:
             raise Refused("The uploaded file is no longer here; upload it again.") from None
-        picture, _ = await self.service.add(data, visitor=visit.visitor)
+        picture, _ = await self.service.add(data, visitor=visit.visitor, owner=visit.owner)
         small = await asyncio.to_thread(preview, data, self.service.limits)
         async with visit.lock:
             visit.open(Opened(file.name, picture.id, picture.original_hw, small))

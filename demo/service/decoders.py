@@ -1,4 +1,4 @@
-"""The decoder graphs that the page loads, exported once per process."""
+"""The decoder graphs of a model that the page loads, exported once as long as the model is loaded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import fields
 from functools import cached_property
 
 from demo.codings import compress_all
-from demo.lanes import Lane, result
+from demo.lanes import Lane
 from demo.schemas import Decoder, DecoderFile
 from sam import SAM
 from sam.export import export_hover_pair
@@ -27,25 +27,15 @@ class Decoders:
 
     def __init__(self, model: SAM) -> None:
         self.model = model
-        self._lane = Lane("export decoders", capacity=1, first_s=5)
         self._lock = threading.Lock()
         self._exported: Future[list[Decoder]] | None = None
 
-    def begin(self) -> Future[list[Decoder]]:
-        """Start to export, in the background and once."""
+    def begin(self, lane: Lane) -> Future[list[Decoder]]:
+        """Start to export on a lane, once; the answer is in the order in which the page should try them."""
         with self._lock:
             if self._exported is None:
-                self._exported = self._lane.submit(self._export_all)
+                self._exported = lane.submit(self._export_all)
             return self._exported
-
-    async def all(self) -> list[Decoder]:
-        """In the order in which the page should try them."""
-        return await result(self.begin())
-
-    @property
-    def lanes(self) -> tuple[Lane, ...]:
-        """Where the export runs."""
-        return (self._lane,)
 
     def _export_all(self) -> list[Decoder]:
         decoders = (self._export(precision) for precision in PRECISIONS)

@@ -16,7 +16,7 @@ from demo.schemas import EverythingRequest, EverythingUpdate, FoundObject
 from sam import SAM
 from sam.automatic import Record, SamAutomaticMaskGenerator, Settings, Update, by_area, tree, without_duplicates
 from sam.automatic.grids import crops, point_grids
-from sam.masks import compress_counts
+from sam.masks import rle_compress
 from sam.predictor import ImageEmbedding
 
 RUNS = 16  # searches under way; each more makes all others slower
@@ -28,8 +28,7 @@ POINTS_PER_UPDATE = 16
 class Everything:
     """Every search has one batch of points in line at a time, so that all come round equally often."""
 
-    def __init__(self, model: SAM) -> None:
-        self.model = model
+    def __init__(self) -> None:
         self._lane = Lane("find everything", capacity=2 * RUNS, first_s=1)
         self._lock = threading.Lock()
         self._running: Counter[str] = Counter()
@@ -39,12 +38,12 @@ class Everything:
         """Searches under way."""
         return self._running.total()
 
-    def generator(self, request: EverythingRequest) -> SamAutomaticMaskGenerator:
+    def generator(self, model: SAM, request: EverythingRequest) -> SamAutomaticMaskGenerator:
         """What answers `request`; raises BadRequest where its parts do not fit."""
         changes = request.model_dump(include=set(request.CHANGES), exclude_none=True)
         how = {"points_per_batch": POINTS_PER_UPDATE, "output_mode": "uncompressed_rle"}
         try:
-            return SamAutomaticMaskGenerator.preset(self.model, request.preset, **how, **changes)
+            return SamAutomaticMaskGenerator.preset(model, request.preset, **how, **changes)
         except ValueError as error:
             raise BadRequest(str(error)) from None
 
@@ -134,10 +133,9 @@ def _parents(records: list[Record]) -> dict[int, int]:
 
 def _found(record: Record) -> FoundObject:
     left, top, width, height = record["bbox"]  # of outermost pixels
-    rle = record["segmentation"]
     return FoundObject(
         id=record["id"],
-        mask={"size": rle["size"], "counts": compress_counts(rle["counts"])},
+        mask=rle_compress(record["segmentation"]),
         score=round(float(record["predicted_iou"]), 4),
         stability=round(float(record["stability_score"]), 4),
         area=int(record["area"]),

@@ -14,7 +14,7 @@ from sam import SAM, predictor
 from sam.large import View
 from sam.large.picker import cut_by_view
 from sam.large.picture import EDGE_SHARE
-from sam.masks import compress_counts, rle_encode, stability_score
+from sam.masks import rle_compress, rle_encode, stability_score
 from sam.predictor import ImageEmbedding
 
 
@@ -77,8 +77,7 @@ def _placed(mask: np.ndarray, window: Window, picture_hw: tuple[int, int]) -> np
 def _written(mask: np.ndarray, logits: np.ndarray, form: str) -> dict | str:
     match form:
         case "rle":
-            rle = rle_encode(mask)
-            return {"size": rle["size"], "counts": compress_counts(rle["counts"])}
+            return rle_compress(rle_encode(mask))
         case "png":
             file = io.BytesIO()
             Image.fromarray(mask).save(file, "PNG")

@@ -1,32 +1,30 @@
-"""The service as one object: pictures, prompts, decoders and everything mode over one model."""
+"""The service as one object: models on a shelf, pictures, prompts, decoders and everything mode."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
-from functools import partial
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import numpy as np
-import torch
 
 from demo.codings import Coding
 from demo.lanes import Lane, result
 from demo.pictures import DEFAULT_LIMITS, PictureLimits
-from demo.problems import OtherWeights, Problem
+from demo.problems import Problem, UnknownDecoder
 from demo.schemas import (
     Candidates,
-    Decoder,
+    DecoderFile,
+    Described,
     Edge,
-    EncoderReply,
     Event,
     EverythingRequest,
     EverythingUpdate,
     HealthReply,
     KeptObject,
     MaskReply,
-    ModelInfo,
+    ModelOffer,
     Picture,
     Precision,
     PredictReply,
@@ -37,77 +35,64 @@ from demo.schemas import (
     Window,
 )
 from demo.service import objects, prompting
-from demo.service.decoders import Decoders
 from demo.service.everything import Everything
-from demo.service.pictures import DEADLINE_S, Encode, Encoded, Pictures
+from demo.service.models import LoadedModel
+from demo.service.offers import Offer
+from demo.service.pictures import DEADLINE_S, Encoded, Encoding, Job, Pictures
+from demo.service.shelf import ModelShelf
 from demo.service.views import Views, windows_for
-from demo.settings import Settings
 from demo.wire import pack_masks
-from sam import SAM, encoders, load_sam, predictor
-from sam.obtaining import missing_checkpoint, obtain
+from sam import SAM
 
 _WAITING_DECODES = 64
 _WAITING_EXPORTS = 16
+_WAITING_GRAPHS = 64
 _VIEWS_SHARE = 4
 """One part in so many of the cache is for views: whoever zooms about never costs others their pictures."""
 
 
-def load_service(settings: Settings) -> DemoService:
-    """The service for `settings`, after asking where a checkpoint is to be downloaded first.
-
-    Raises ValueError or OSError for a checkpoint, device or way to encode that cannot be had.
-    """
-    device = _device(settings.device)
-    if (published := missing_checkpoint(settings.checkpoint)) is not None:
-        obtain(published, agreed=settings.download)
-    preprocessing = None if settings.preprocessing == "auto" else settings.preprocessing
-    model = load_sam(settings.checkpoint, device=device, preprocessing=preprocessing)
-    choice = encoders.choose(model, settings.encoder, tell=partial(print, flush=True))
-    print(f"Encoding {model.config.model_id} with {choice}", flush=True)
-    encode = partial(predictor.encode, model, image_encoder=choice.encoder)
-    encoder = EncoderReply(way=choice.way, seconds=choice.seconds)
-    return DemoService(model, cache_bytes=settings.cache_bytes, limits=settings.limits, encode=encode, encoder=encoder)
-
-
 class DemoService:
-    """Everything the routes can ask for; see `demo.schemas.Service`. Any event loop may use it."""
+    """Everything the routes can ask for; see `demo.schemas.Service`. Any event loop may use it.
+
+    Args:
+        model: the default, which stays loaded.
+        shelf: it and others to choose from; nothing else by default.
+        deadline_s: for an encode, after which it is believed never to end.
+        encodes_at_once: more than one where encodes run on other machines.
+    """
 
     def __init__(
         self,
-        model: SAM,
+        model: LoadedModel,
         *,
+        shelf: ModelShelf | None = None,
         cache_bytes: int = 512_000_000,
         limits: PictureLimits = DEFAULT_LIMITS,
-        encode: Encode | None = None,
-        encoder: EncoderReply | None = None,
         deadline_s: float = DEADLINE_S,
+        encodes_at_once: int = 1,
     ) -> None:
-        self.model, self.encoder = model, encoder or EncoderReply(way=encoders.TORCH)
-        self.limits = limits
-        self.encode = encode or partial(predictor.encode, model)
-        self.model_info = ModelInfo(id=model.config.model_id, weights_hash=model.weights_hash())
-        self.prompt_frame = model.config.image_size
-        self.mask_threshold = float(model.mask_threshold)
+        self.model, self.limits = model, limits
+        self._shelf = shelf or _shelf_of_one(model)
+        self._shelf.keep(model)
         self._pictures = Pictures(
-            model,
-            self.model_info,
-            lambda pixels: self.encode(pixels),
             cache_bytes=cache_bytes - cache_bytes // _VIEWS_SHARE,
             limits=limits,
-            first_s=self.encoder.seconds.get(self.encoder.way),
+            first_s=model.times.first_s,
             deadline_s=deadline_s,
+            encodes_at_once=encodes_at_once,
         )
         self._views = Views(self._pictures, cache_bytes=cache_bytes // _VIEWS_SHARE)
-        self._decoders = Decoders(model)
         self._decoding = Lane("decode prompts", capacity=_WAITING_DECODES, first_s=0.1)
-        self._everything = Everything(model)
+        self._everything = Everything()
         self._exporting = Lane("write files", capacity=_WAITING_EXPORTS, first_s=1)
+        self._tracing = Lane("export decoders", capacity=_WAITING_GRAPHS, first_s=5)
+        self._traced_from: dict[str, str] = {}  # models' ids by the hashes of their decoders' files
 
     # ---- life -------------------------------------------------------------------------------------
 
     def warm_up(self) -> None:
-        """Begin to export the decoder graphs, in the background and once."""
-        self._decoders.begin()
+        """Begin to export the default's decoder graphs, in the background and once."""
+        self.model.decoders.begin(self._tracing)
 
     def refuse(self, reason: Problem) -> None:
         """Answer all that waits, and whatever comes, with `reason`; what runs is finished."""
@@ -116,36 +101,96 @@ class DemoService:
 
     def close(self) -> None:
         """Drop what waits; call once, when no request will follow."""
+        self._shelf.leave_downloads()
         for lane in self._lanes:
             lane.close()
+        for model in self._shelf.loaded.values():
+            model.release()
 
     @property
     def _lanes(self) -> tuple[Lane, ...]:
-        parts = (self._pictures, self._views, self._everything, self._decoders)
-        return self._decoding, self._exporting, *(lane for part in parts for lane in part.lanes)
+        parts = (self._shelf, self._pictures, self._views, self._everything)
+        return self._decoding, self._exporting, self._tracing, *(lane for part in parts for lane in part.lanes)
 
     def health(self) -> HealthReply:
-        cached = self._pictures.cached
+        cached, loaded = self._pictures.cached, self._shelf.loaded
         return HealthReply(
             status="stalled" if any(lane.stalled for lane in self._lanes) else "ok",
             lost_threads=sum(lane.lost for lane in self._lanes),
-            model=self.model_info,
-            encoder=self.encoder,
+            model=self.model.info,
+            encoder=self.model.encoder,
+            loaded=list(loaded),
+            loaded_bytes=sum(each.bytes for each in loaded.values()),
             queue=self._pictures.queue,
             cached_pictures=len(cached),
             cached_bytes=cached.bytes_used,
             searches=self._everything.running,
         )
 
+    # ---- models -----------------------------------------------------------------------------------
+
+    def models(self) -> list[ModelOffer]:
+        """What there is to choose from, the default first."""
+        return self._shelf.offers()
+
+    def load(self, model: str) -> ModelOffer:
+        """Begin to load a model whose weights are here, unless it is loaded."""
+        self._shelf.load(model)
+        return self._shelf.offer(model)
+
+    def download(self, model: str, *, agreed: bool) -> ModelOffer:
+        """Begin to download a model's weights, after consent."""
+        self._shelf.download(model, agreed=agreed)
+        return self._shelf.offer(model)
+
+    def cancel_download(self, model: str) -> ModelOffer:
+        """End a download; what has arrived is kept for the next one."""
+        self._shelf.cancel_download(model)
+        return self._shelf.offer(model)
+
+    def model_progress(self, model: str) -> AsyncIterator[Event]:
+        """What becomes of a download or a load, from now until nothing more does."""
+        return self._shelf.progress(model)
+
+    async def describe(self, model: str | None = None) -> Described:
+        """A model, loaded, with its decoders less those that could not be made."""
+        async with self._shelf.lend(model) as loaded:
+            decoders = await result(loaded.decoders.begin(self._tracing))
+            id = self._shelf.offer(model).id
+            self._traced_from |= {file.sha256: id for each in decoders for file in each.files.values()}
+            return Described(
+                id, loaded.info, loaded.encoder, loaded.prompt_frame, loaded.mask_threshold, tuple(decoders)
+            )
+
+    async def decoder_file(self, sha256: str) -> DecoderFile:
+        """A file of a decoder by its hash; its model is loaded again if it made room for others."""
+        described = await self.describe(self._traced_from.get(sha256))
+        for file in (file for each in described.decoders for file in each.files.values()):
+            if file.sha256 == sha256:
+                return file
+        raise UnknownDecoder("the page and the server are of different ages; reload the page", sha256=sha256)
+
     # ---- pictures ---------------------------------------------------------------------------------
 
-    async def add(self, data: bytes, *, visitor: str = "") -> tuple[Picture, bool]:
-        """Read a picture file and queue its encode; True when the picture is new here. Visitors have their turns."""
-        return await self._pictures.add(data, visitor=visitor)
+    async def add(
+        self, data: bytes, *, model: str | None = None, visitor: str = "", owner: str = ""
+    ) -> tuple[Picture, bool]:
+        """Read a picture file and queue its encode; True when the picture is new here, or to the owner if it has one.
 
-    def progress(self, image_id: str) -> AsyncIterator[Event]:
+        Visitors have their turns. owner: the secret of the only one for whom the picture is.
+        """
+        async with self._shelf.lend(model) as loaded:
+            return await self._pictures.add(data, loaded, visitor=visitor, owner=owner)
+
+    async def picture(self, image_id: str, *, model: str | None = None, visitor: str = "") -> Picture:
+        """A picture that is here, as a model takes it; its encode begins unless it did."""
+        return await result((await self._job(image_id, model, visitor)).read)
+
+    async def progress(self, image_id: str, *, model: str | None = None) -> AsyncIterator[Event]:
         """What becomes of a picture, from now until it is done or has failed."""
-        return self._pictures.progress(image_id)
+        async with aclosing(self._pictures.progress(await self._job(image_id, model))) as events:
+            async for event in events:
+                yield event
 
     async def png_file(self, image_id: str) -> bytes:
         """The picture as a PNG file, upright: for browsers that cannot show what was uploaded."""
@@ -155,76 +200,99 @@ class DemoService:
         self, image_id: str, weights_hash: str, precision: Precision, coding: Coding, view: Window | None = None
     ) -> tuple[bytes, Coding]:
         """The embedding as a safetensors body, and how it is coded: fp32 always travels as it is."""
-        self._require_weights(weights_hash)
-        if view is not None:
-            return await self._views.file(image_id, view, precision, coding)
-        return await self._pictures.file(image_id, precision, coding)
+        model = self._shelf.id_of(weights_hash)
+        if view is None:
+            return await self._pictures.file(await self._job(image_id, model), precision, coding)
+        return await self._pictures.file(await self._way(image_id, model, view), precision, coding)
 
-    async def view(self, image_id: str, window: Window, *, visitor: str = "") -> tuple[Picture, float]:
+    async def view(
+        self, image_id: str, window: Window, *, model: str | None = None, visitor: str = ""
+    ) -> tuple[Picture, float]:
         """A closer view as soon as it is encoded, and the seconds that took. Raises UnfitView for what is none."""
-        encoded = await self._views.encoded(image_id, window, visitor)
+        encoded = await result((await self._way(image_id, model, window, visitor)).encoded)
         return encoded.picture, encoded.seconds
+
+    async def _job(self, image_id: str, model: str | None, visitor: str = "") -> Job:
+        """The picture's job under a model, which is loaded only where the job has to begin."""
+        job = self._pictures.find(image_id, self._shelf.weights_of(model))
+        if job is not None:
+            return job
+        async with self._shelf.lend(model) as loaded:
+            return self._pictures.join(image_id, loaded, visitor=visitor)
+
+    async def _way(self, image_id: str, model: str | None, view: Window, visitor: str = "") -> Encoding:
+        """A view's encode under a model; that of all of the picture is the picture's own."""
+        job = await self._job(image_id, model, visitor)
+        picture = (await result(job.encoded)).picture
+        if view == picture.window:
+            return job
+        if (known := self._views.find(picture, view)) is not None:
+            return known
+        async with self._shelf.lend(model) as loaded:
+            return self._views.join(picture, loaded, view, visitor=visitor)
+
+    @asynccontextmanager
+    async def _seen(
+        self, image_id: str, model: str | None, visitor: str = "", view: Window | None = None
+    ) -> AsyncIterator[tuple[SAM, Encoded]]:
+        """A model to ask, and what it sees in the picture, or in a view of it."""
+        way = await (self._way(image_id, model, view, visitor) if view else self._job(image_id, model, visitor))
+        async with self._shelf.lend(model) as loaded:
+            yield loaded.sam, await result(way.encoded)
 
     # ---- prompts ----------------------------------------------------------------------------------
 
-    async def decode_file(self, image_id: str, prompts: Prompts, *, visitor: str = "") -> bytes:
+    async def decode_file(
+        self, image_id: str, prompts: Prompts, *, model: str | None = None, visitor: str = ""
+    ) -> bytes:
         """All four low-resolution masks for the prompts, as the decoder graph in the browser would answer."""
-        encoded = await self._seen(image_id, prompts.view, visitor)
-        asked = (self.model, encoded.embedding, prompts, encoded.picture.origin_xy)
-        logits, iou = await result(self._decoding.submit(prompting.decode, *asked, visitor=visitor))
-        return pack_masks(logits, iou, model=self.model_info, picture=encoded.picture)
+        async with self._seen(image_id, model, visitor, prompts.view) as (sam, encoded):
+            asked = (sam, encoded.embedding, prompts, encoded.picture.origin_xy)
+            logits, iou = await result(self._decoding.submit(prompting.decode, *asked, visitor=visitor))
+        return pack_masks(logits, iou, picture=encoded.picture)
 
-    async def segment(self, image_id: str, prompts: Prompts) -> Segment:
+    async def segment(self, image_id: str, prompts: Prompts, *, model: str | None = None) -> Segment:
         """One mask in original pixels: the best of three for a single click, the single mask otherwise."""
-        encoded = await self._pictures.encoded(image_id)
-        return await result(self._decoding.submit(prompting.segment, self.model, encoded.embedding, prompts))
+        async with self._seen(image_id, model) as (sam, encoded):
+            return await result(self._decoding.submit(prompting.segment, sam, encoded.embedding, prompts))
 
-    async def candidates(self, image_id: str, prompts: Prompts) -> Candidates:
+    async def candidates(self, image_id: str, prompts: Prompts, *, model: str | None = None) -> Candidates:
         """All four answers, and which of them `segment` would choose."""
-        encoded = await self._pictures.encoded(image_id)
-        return await result(self._decoding.submit(objects.candidates, self.model, encoded.embedding, prompts))
+        async with self._seen(image_id, model) as (sam, encoded):
+            return await result(self._decoding.submit(objects.candidates, sam, encoded.embedding, prompts))
 
-    async def full_mask(self, image_id: str, logits: np.ndarray) -> dict[str, Any]:
+    async def full_mask(self, image_id: str, logits: np.ndarray, *, model: str | None = None) -> dict[str, Any]:
         """Logits of a candidate (256, 256) -> its mask in original pixels, COCO's compressed run lengths."""
-        encoded = await self._pictures.encoded(image_id)
-        return await result(self._decoding.submit(objects.full_mask, self.model, encoded.embedding, logits))
+        async with self._seen(image_id, model) as (sam, encoded):
+            return await result(self._decoding.submit(objects.full_mask, sam, encoded.embedding, logits))
 
     def sketch(self, mask: dict[str, Any], hw: tuple[int, int]) -> Sketch:
         """A mask as it looks on a preview of (height, width)."""
         return objects.sketch(mask, hw)
 
-    async def predict(self, image_id: str, request: PredictRequest, *, visitor: str = "") -> PredictReply:
+    async def predict(
+        self, image_id: str, request: PredictRequest, *, model: str | None = None, visitor: str = ""
+    ) -> PredictReply:
         """Masks for a batch of prompts; between two of them others have their turn."""
-        picture = (await self._pictures.encoded(image_id)).picture
+        picture = (await result((await self._job(image_id, model, visitor)).encoded)).picture
+
+        async def answer(prompts: Prompts) -> list[MaskReply]:
+            """In the first view that does not cut the mask; the last is the whole picture."""
+            for window in windows_for(picture, prompts, request.shown):
+                async with self._seen(image_id, model, visitor, window) as (sam, seen):
+                    asked = (sam, seen, prompts, request, picture.original_hw)
+                    masks, is_cut = await result(self._decoding.submit(prompting.masks, *asked, visitor=visitor))
+                if not is_cut:
+                    break
+            return masks
+
         return PredictReply(
             image_id=image_id,
-            model=self.model_info,
+            model=picture.model,
             size=picture.original_hw,
             format=request.format,
-            answers=[await self._answer(picture, prompts, request, visitor) for prompts in request.prompts],
+            answers=[await answer(prompts) for prompts in request.prompts],
         )
-
-    async def _answer(
-        self, picture: Picture, prompts: Prompts, request: PredictRequest, visitor: str
-    ) -> list[MaskReply]:
-        """In the first view that does not cut the mask; the last is the whole picture."""
-        for window in windows_for(picture, prompts, request.shown):
-            seen = await self._seen(picture.id, window, visitor)
-            asked = (self.model, seen, prompts, request, picture.original_hw)
-            masks, is_cut = await result(self._decoding.submit(prompting.masks, *asked, visitor=visitor))
-            if not is_cut:
-                break
-        return masks
-
-    async def _seen(self, image_id: str, window: Window | None, visitor: str) -> Encoded:
-        """A view, or the picture."""
-        if window is None:
-            return await self._pictures.encoded(image_id)
-        return await self._views.encoded(image_id, window, visitor)
-
-    async def decoders(self) -> list[Decoder]:
-        """The decoders for the page, exported once per process, less those that could not be made."""
-        return await self._decoders.all()
 
     # ---- files to take home -----------------------------------------------------------------------
 
@@ -241,13 +309,19 @@ class DemoService:
         Raises UnfitObjects for what cannot be written.
         """
         image = await self._pictures.pixels(image_id) if kind == objects.CUTOUTS else None
-        hw = (await self._pictures.encoded(image_id)).picture.original_hw
+        hw = await self._pictures.original_hw(image_id)
         return await result(self._exporting.submit(objects.export, name, hw, kept, kind, image, edge))
 
     # ---- everything -------------------------------------------------------------------------------
 
     async def everything(
-        self, image_id: str, request: EverythingRequest, *, visitor: str = "", stop: threading.Event | None = None
+        self,
+        image_id: str,
+        request: EverythingRequest,
+        *,
+        model: str | None = None,
+        visitor: str = "",
+        stop: threading.Event | None = None,
     ) -> AsyncIterator[EverythingUpdate]:
         """All objects of a picture, as they are found. The first update has found nothing yet, the last all.
 
@@ -256,30 +330,20 @@ class DemoService:
         under way, or too many of this `visitor`, any name that tells one from another. Encodes and prompts have lanes
         of their own and go on meanwhile.
         """
-        encoded = await self._pictures.encoded(image_id)
-        generator = self._everything.generator(request)
-        if generator.settings.crop_n_layers:
-            image = await self._pictures.pixels(image_id)
-        else:  # the embedding is all that the search looks at; the picture gives its size
-            image = np.broadcast_to(np.uint8(0), (*encoded.picture.original_hw, 3))
-        async with aclosing(
-            self._everything.search(generator, image, encoded.embedding, request, visitor, stop)
-        ) as updates:
-            async for update in updates:
-                yield update
-
-    def _require_weights(self, weights_hash: str) -> None:
-        if weights_hash != self.model_info.weights_hash:
-            detail = "the address names other weights than those that are loaded; reload the page"
-            raise OtherWeights(detail, given=weights_hash, loaded=self.model_info.weights_hash)
+        async with self._seen(image_id, model, visitor) as (sam, encoded):
+            generator = self._everything.generator(sam, request)
+            if generator.settings.crop_n_layers:
+                image = await self._pictures.pixels(image_id)
+            else:  # the embedding is all that the search looks at; the picture gives its size
+                image = np.broadcast_to(np.uint8(0), (*encoded.picture.original_hw, 3))
+            async with aclosing(
+                self._everything.search(generator, image, encoded.embedding, request, visitor, stop)
+            ) as updates:
+                async for update in updates:
+                    yield update
 
 
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    device = torch.device(name)
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device {name} cannot be used: {str(error).splitlines()[0]}") from None
-    return device
+def _shelf_of_one(model: LoadedModel) -> ModelShelf:
+    """Nothing to choose from."""
+    offer = Offer(model.info.id, title=model.info.id, source=model.info.id)
+    return ModelShelf([offer], lambda _: model, max_bytes=model.bytes)

@@ -9,14 +9,15 @@ from __future__ import annotations
 import logging
 import threading
 from concurrent.futures import Future
+from contextlib import ExitStack
 from functools import partial
 
 from demo.cache import ByteCache
-from demo.codings import Coding
-from demo.lanes import Lane, result
+from demo.lanes import Lane
 from demo.problems import Busy, EncodeFailed, Problem, UnfitView
-from demo.schemas import Picture, Precision, Prompts, Window
-from demo.service.pictures import Encoded, Job, Pictures
+from demo.schemas import Picture, Prompts, Window
+from demo.service.models import LoadedModel
+from demo.service.pictures import Encoded, Encoding, Pictures, closing, told
 from sam.large import on_grid, pick_view
 from sam.large.picker import side_for_box, side_for_points, views_outward
 
@@ -29,67 +30,67 @@ log = logging.getLogger(__name__)
 
 
 class Views:
-    """Encodes windows of `pictures` and remembers them up to `cache_bytes`; who asks for the same joins its job."""
+    """Encodes windows of `pictures` and remembers them up to `cache_bytes`; who asks for the same joins its encode."""
 
     def __init__(self, pictures: Pictures, *, cache_bytes: int) -> None:
         self._pictures = pictures
         self._looking = Lane("look closely", capacity=_WAITING_VIEWS, first_s=_RETRY_AFTER_S)
-        self._finished: ByteCache[Job] = ByteCache(cache_bytes)
-        self._unfinished: dict[str, Job] = {}
-        self._lock = threading.Lock()
+        self._finished: ByteCache[Encoding] = ByteCache(cache_bytes)
+        self._unfinished: dict[str, Encoding] = {}
+        self._lock = threading.RLock()  # what is done at once settles its encode while it begins
 
     @property
     def lanes(self) -> tuple[Lane, ...]:
         """Where views wait before they stand in the line to the encoder."""
         return (self._looking,)
 
-    async def encoded(self, image_id: str, window: Window, visitor: str = "") -> Encoded:
-        """The view's embedding, as soon as it is there. Raises UnfitView for a window that no view has."""
-        whole = await self._pictures.encoded(image_id)
-        if window == whole.picture.window:
-            return whole
-        return await result(self._join_or_begin(whole, window, visitor).encoded)
-
-    async def file(self, image_id: str, window: Window, precision: Precision, coding: Coding) -> tuple[bytes, Coding]:
-        """The view's embedding as `Pictures.file` has the picture's."""
-        whole = await self._pictures.encoded(image_id)
-        if window == whole.picture.window:
-            return await self._pictures.file(image_id, precision, coding)
-        return await self._pictures.body(self._join_or_begin(whole, window), precision, coding)
-
-    def _join_or_begin(self, whole: Encoded, window: Window, visitor: str = "") -> Job:
-        _require_view(whole.picture, window)
-        key = f"{whole.picture.id}/{window}"
+    def find(self, picture: Picture, window: Window) -> Encoding | None:
+        """The view's encode under the picture's model, if it ever began and is still here."""
+        key = _key(picture, window)
         with self._lock:
-            if (job := self._unfinished.get(key) or self._finished.get(key)) is not None:
-                return job
-            under_way = sum(each.image_id == whole.picture.id for each in self._unfinished.values())
+            return self._unfinished.get(key) or self._finished.get(key)
+
+    def join(self, picture: Picture, model: LoadedModel, window: Window, *, visitor: str = "") -> Encoding:
+        """The view's encode; it begins now unless it did. Raises UnfitView for a window that no view has."""
+        _require_view(picture, window)
+        with self._lock:
+            if known := self.find(picture, window):
+                return known
+            way, key = Encoding(), _key(picture, window)
+            under_way = sum(each.startswith(picture.id) for each in self._unfinished)
             if under_way >= VIEWS_AT_ONCE:
                 detail = f"{under_way} views of this picture are being encoded"
                 raise Busy(detail, retry_after_s=_RETRY_AFTER_S, waiting=under_way)
-            job = Job(whole.picture.id)
-            looking = self._looking.submit(self._look, job, whole, window, visitor=visitor)
-            self._unfinished[key] = job
-        looking.add_done_callback(partial(self._settle, key, job))
-        return job
+            with ExitStack() as stack:
+                stack.enter_context(model.using())
+                looking = self._looking.submit(self._look, way, picture.id, model, window, visitor=visitor)
+                way.encoded.add_done_callback(closing(stack.pop_all()))
+            self._unfinished[key] = way
+        looking.add_done_callback(partial(self._settle, key, way))
+        return way
 
-    def _look(self, job: Job, whole: Encoded, window: Window) -> Encoded:
+    def _look(self, way: Encoding, image_id: str, model: LoadedModel, window: Window) -> Encoded:
         """On the lane of views: through the line to the encoder."""
-        return self._pictures.encode_window(job, whole, window).result()
+        return self._pictures.encode_window(way, image_id, model, window).result()
 
-    def _settle(self, key: str, job: Job, looking: Future[Encoded]) -> None:
+    def _settle(self, key: str, way: Encoding, looking: Future[Encoded]) -> None:
         """From the line to the cache; what failed is forgotten, and tried again when it is asked for again."""
-        error = looking.exception()
+        error = told(looking)
         with self._lock:
             del self._unfinished[key]
             if error is None:
-                self._finished.put(key, job, looking.result().size)
+                self._finished.put(key, way, looking.result().size)
         if error is None:
-            job.encoded.set_result(looking.result())
-            return
-        log.warning("the view %s failed", key, exc_info=error)
-        problem = error if isinstance(error, Problem) else EncodeFailed(type(error).__name__, id=job.image_id)
-        job.encoded.set_exception(problem)
+            way.encoded.set_result(looking.result())
+        elif isinstance(error, Problem):
+            way.encoded.set_exception(error)
+        else:
+            log.error("the encode of a view failed", exc_info=error)  # of which picture is nobody's business
+            way.encoded.set_exception(EncodeFailed(type(error).__name__))
+
+
+def _key(picture: Picture, window: Window) -> str:
+    return f"{picture.id}/{picture.model.weights_hash}/{_text(window)}"
 
 
 def windows_for(picture: Picture, prompts: Prompts, shown: Window | None) -> list[Window]:

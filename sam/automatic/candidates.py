@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from ..config import Size
+from ..masks import rle_compress
 from .boxes import box_area, suppress_duplicates, xywh
 from .grids import Crop
 from .regions import clean
-from .runs import area, bounding_box, to_coco, to_mask, to_rle
+from .runs import area, bounding_box, to_mask, to_rle
 from .settings import OutputMode, Settings
 
 Record = dict[str, Any]
@@ -53,7 +54,7 @@ def segmentation(runs: np.ndarray, image_hw: Size, output_mode: OutputMode) -> A
     if output_mode == "binary_mask":
         return to_mask(runs, image_hw)
     rle = to_rle(runs, image_hw)
-    return to_coco(rle) if output_mode == "coco_rle" else rle
+    return rle_compress(rle) if output_mode == "coco_rle" else rle
 
 
 class Selection:

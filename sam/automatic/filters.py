@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from ..config import Size
-from ..masks import rle_encode
+from ..masks import rle_decompress, rle_encode
 from .candidates import Record
-from .runs import from_coco, from_rle
+from .runs import from_rle
 
 
 def by_area(records: Sequence[Record], least: float = 0, most: float = float("inf")) -> list[Record]:
@@ -82,7 +82,7 @@ def runs_of(record: Record) -> np.ndarray:
     mask: Any = record["segmentation"]
     if not isinstance(mask, dict):
         return from_rle(rle_encode(mask))
-    return from_rle(from_coco(mask) if isinstance(mask["counts"], str | bytes) else mask)
+    return from_rle(rle_decompress(mask) if isinstance(mask["counts"], str | bytes) else mask)
 
 
 def overlap(runs: np.ndarray, others: np.ndarray) -> int:

@@ -47,6 +47,8 @@ class SamAutomaticMaskGenerator:
     of fewer pixels. output_mode: `binary_mask`, `uncompressed_rle` or `coco_rle`.
     precision: `bf16` computes encoder and decoder in mixed precision; pays where the processor has AMX. With `tiny`
     predicted IoU moves by less than 0.005, and of masks of the better half 95 % keep an IoU of 0.98 with fp32's.
+    `model.image_encoder.compile()` before is PyTorch's own compiler, for GPUs and many pictures: predicted IoU stays
+    within 1e-4, masks but for pixels on their borders.
     Raises `ValueError` that names the parameter.
     """
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..config import Size
-from ..masks import RLE, compress_counts, decompress_counts, rle_decode, rle_runs, runs_window
+from ..masks import RLE, rle_decode, rle_runs, runs_window
 
 
 def runs_of_block(block_wh: np.ndarray, corner_xy: tuple[int, int], height: int) -> np.ndarray:
@@ -79,13 +79,3 @@ def from_rle(rle: RLE) -> np.ndarray:
 def to_mask(runs: np.ndarray, hw: Size) -> np.ndarray:
     """Boolean (H, W) mask, in row-major order."""
     return np.ascontiguousarray(rle_decode(to_rle(runs, hw)))
-
-
-def to_coco(rle: RLE) -> dict[str, object]:
-    """COCO's compressed run lengths: `counts` is text, as `pycocotools` writes it."""
-    return {"size": rle["size"], "counts": compress_counts(rle["counts"])}
-
-
-def from_coco(compressed: dict[str, object]) -> RLE:
-    """The run lengths that `to_coco` wrote as text, or as bytes; `ValueError` where the text is damaged."""
-    return {"size": list(compressed["size"]), "counts": decompress_counts(compressed["counts"]).tolist()}

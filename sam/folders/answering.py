@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from ..automatic import Record, SamAutomaticMaskGenerator, Settings
-from ..automatic.runs import to_coco
 from ..automatic.search import encode_crop
 from ..large import LargePicture, TiledMaskGenerator, open_picture
-from ..masks import mask_to_box, rle_encode
+from ..masks import mask_to_box, rle_compress, rle_encode
 from ..model import SAM
 from ..predictor import ImageEmbedding, predict
 from .answers import Answer, Mask, key_of
@@ -102,6 +101,29 @@ class Asker:
         return answer.masks[best], float(answer.iou_predictions[best])
 
 
+class Place(Protocol):
+    """Where the model is asked."""
+
+    def answers(
+        self, asker: Asker, asked: Sequence[tuple[Picture, Sequence[Prompt]]]
+    ) -> Iterator[tuple[str, Answer | ValueError]]:
+        """Each picture's name and its answer, as they come; a ValueError for a picture that has none."""
+
+
+class Here:
+    """In this process, one picture after the other."""
+
+    def answers(
+        self, asker: Asker, asked: Sequence[tuple[Picture, Sequence[Prompt]]]
+    ) -> Iterator[tuple[str, Answer | ValueError]]:
+        """See `Place`."""
+        for picture, prompts in asked:
+            try:
+                yield picture.name, asker.answer(picture, prompts)
+            except ValueError as error:
+                yield picture.name, error
+
+
 def _mask_of_record(record: Record) -> Mask:
     return Mask(
         record["segmentation"],
@@ -122,14 +144,14 @@ def _mask_in_large(picture: LargePicture, prompt: Prompt) -> Mask:
         found = picture.predict(
             [point[:2] for point in prompt.points], [point[2] for point in prompt.points], shown=shown
         )
-    rle, box = to_coco(found.picture_rle()), list(found.window)
+    rle, box = rle_compress(found.picture_rle()), list(found.window)
     return Mask(rle, found.area, box, found.iou_prediction, category=prompt.category, prompt=_asked(prompt))
 
 
 def _mask(prompt: Prompt, mask: np.ndarray, iou: float) -> Mask:
     x0, y0, x1, y1 = mask_to_box(mask).tolist()
     box = _covering([x0, y0, x1 - x0, y1 - y0]) if mask.any() else [0, 0, 0, 0]
-    encoded = to_coco(rle_encode(mask))
+    encoded = rle_compress(rle_encode(mask))
     return Mask(encoded, int(mask.sum()), box, iou, category=prompt.category, prompt=_asked(prompt))
 
 

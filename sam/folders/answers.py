@@ -46,9 +46,7 @@ class Answers:
     def load(self, name: str) -> Answer | None:
         """The picture's answer; None where there is none that can be read."""
         try:
-            document = json.loads(self._path(name).read_text())
-            masks = tuple(Mask(**mask) for mask in document["masks"])
-            return Answer(document["name"], tuple(document["hw"]), document["key"], masks)
+            return answer_of(self._path(name).read_text(encoding="utf-8"))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -58,6 +56,18 @@ class Answers:
 
     def _path(self, name: str) -> Path:
         return self.output / FOLDER / f"{name}.json"
+
+
+def text_of(answer: Answer) -> str:
+    """An answer as it travels; `answer_of` reads it."""
+    return json.dumps(asdict(answer), ensure_ascii=False)
+
+
+def answer_of(text: str) -> Answer:
+    """What `text_of` or a file says; ValueError, KeyError or TypeError where it is no answer."""
+    document = json.loads(text)
+    masks = tuple(Mask(**mask) for mask in document["masks"])
+    return Answer(document["name"], tuple(document["hw"]), document["key"], masks)
 
 
 def write_json(path: Path, document: Any) -> None:

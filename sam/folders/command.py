@@ -5,18 +5,19 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..automatic import PRESETS, Settings
 from ..checkpoint import load_sam
-from .answering import TILE_ABOVE, Asker
+from .answering import TILE_ABOVE, Asker, Here, Place
 from .answers import Answer, Answers, write_json
 from .cache import EmbeddingCache
 from .formats import COCO_FILE, WRITERS, write_coco
+from .on_ray import OnRay
 from .pictures import Picture, find_pictures
-from .prompts import Prompts, read_prompts
+from .prompts import Prompt, Prompts, read_prompts
 
 FAILURES_FILE = "failures.json"
 BAR_WIDTH = 30
@@ -39,6 +40,7 @@ class Job:
     asker: Asker
     answers: Answers
     format: str
+    place: Place
 
     def run(self, report: Callable[[str], None]) -> dict[str, str]:
         """Answer every picture that is not yet answered and write the results; failures by name.
@@ -46,25 +48,37 @@ class Job:
         A picture that cannot be read is reported and left out. `OSError`, say of a full disk, ends the run; what was
         written before it stays.
         """
-        failures, started = {}, time.monotonic()
-        for number, picture in enumerate(self.pictures, start=1):
+        found, started = {}, time.monotonic()
+        for number, (picture, answer) in enumerate(self._answer_all(), start=1):
             try:
-                self._do(picture)
+                self._keep(picture, answer)
             except ValueError as error:
-                failures[picture.name] = str(error)
+                found[picture.name] = str(error)
             left = (time.monotonic() - started) / number * (len(self.pictures) - number)
-            report(_bar(number, len(self.pictures), len(failures), left))
+            report(_bar(number, len(self.pictures), len(found), left))
+        failures = {picture.name: found[picture.name] for picture in self.pictures if picture.name in found}
         if self.format == "coco":
             write_coco(lambda: self._answered(failures), self.answers.output)
         return failures
 
-    def _do(self, picture: Picture) -> None:
-        """Everything about one picture, unless it is there."""
-        prompts = self.prompts.get(picture.name, ())
-        answer = self.answers.load(picture.name)
-        known = answer is not None and answer.key == self.asker.key(picture, prompts)
-        if not known:
-            answer = self.asker.answer(picture, prompts)
+    def _answer_all(self) -> Iterator[tuple[Picture, Answer | ValueError]]:
+        """Every picture with its answer: those of an earlier run first, the others as they come."""
+        unanswered: dict[str, tuple[Picture, Sequence[Prompt]]] = {}
+        for picture in self.pictures:
+            prompts = self.prompts.get(picture.name, ())
+            answer = self.answers.load(picture.name)
+            if answer is not None and answer.key == self.asker.key(picture, prompts):
+                yield picture, answer
+            else:
+                unanswered[picture.name] = picture, prompts
+        for name, answer in self.place.answers(self.asker, list(unanswered.values())):
+            yield unanswered[name][0], answer
+
+    def _keep(self, picture: Picture, answer: Answer | ValueError) -> None:
+        """Write what is wanted of an answer, unless it is there."""
+        if isinstance(answer, ValueError):
+            raise answer
+        known = self.answers.load(picture.name) == answer
         if self.format in WRITERS:
             write, target = WRITERS[self.format]
             if not known or not target(picture.name, self.answers.output).exists():
@@ -98,6 +112,8 @@ def add_segment(commands: argparse._SubParsersAction) -> None:
     segment.add_argument(
         "--tile-above", type=float, default=TILE_ABOVE, metavar="MEGAPIXELS", help="tile larger pictures (default 50)"
     )
+    segment.add_argument("--on", choices=("here", "ray"), default="here", help="ray: on a cluster of RAY_ADDRESS")
+    segment.add_argument("--workers", type=int, help="of Ray, at most; default as many as there is room for")
     everything = segment.add_argument_group("everything mode")
     everything.add_argument("--preset", choices=PRESETS, default="balanced")
     for name, kind in (
@@ -136,7 +152,8 @@ def job_of(options: argparse.Namespace) -> Job:
     model = load_sam(options.checkpoint, device=options.device)
     settings = Settings.preset(options.preset, model.config.model_id, **given)
     asker = Asker(model, options.mode, settings, cache, options.tile_above)
-    return Job(pictures, prompts, asker, Answers(options.out), options.format)
+    place = OnRay(options.workers) if options.on == "ray" else Here()
+    return Job(pictures, prompts, asker, Answers(options.out), options.format, place)
 
 
 def _require_own_targets(pictures: list[Picture], options: argparse.Namespace) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from ..checkpoint import whole_file
 from ..formats import WRITERS as SESSION_WRITERS
 from ..formats import MaskObject, Picture, Session, labelme, png
-from ..masks import RLE, decompress_counts, rle_decode
+from ..masks import rle_decode, rle_decompress
 from .answers import Answer, Mask, write_json
 
 COCO_FILE = "annotations.json"
@@ -33,7 +33,8 @@ def write_png(answer: Answer, picture: Path, output: Path) -> None:
     part.mkdir(parents=True)
     try:
         for number, mask in enumerate(answer.masks):
-            (part / f"{number}.png").write_bytes(png.encode(rle_decode(_runs(mask)) * np.uint8(255)))
+            pixels = rle_decode(rle_decompress(mask.segmentation)) * np.uint8(255)
+            (part / f"{number}.png").write_bytes(png.encode(pixels))
         (part / "metadata.csv").write_text(_metadata(answer), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(part, folder)
@@ -169,8 +170,4 @@ def _shape(mask: Mask) -> dict[str, Any]:
 
 def _object(mask: Mask) -> MaskObject:
     score = min(max(mask.predicted_iou, 0.0), 1.0)
-    return MaskObject(mask.category or "object", _runs(mask), score=score)
-
-
-def _runs(mask: Mask) -> RLE:
-    return {**mask.segmentation, "counts": decompress_counts(mask.segmentation["counts"]).tolist()}
+    return MaskObject(mask.category or "object", rle_decompress(mask.segmentation), score=score)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-from ..masks import RLE, compress_counts, decompress_counts, rle_area, rle_window
+from ..masks import RLE, CompressedRLE, rle_area, rle_compress, rle_decompress, rle_window
 from ..polygons import keyhole
 from .session import Files, MaskObject, Picture, Session, check_mask, class_colour, require_size
 from .shapes import object_outline, painted, ring_of
@@ -20,14 +21,14 @@ from .text import decode_json, encode_json, entry, number
 def write(session: Session, *, polygons: bool = False, tolerance: float | None = None) -> Files:
     """NAME.coco.json; with `polygons` within `tolerance` pixels (`sam.polygons.outline`) instead of run lengths."""
     picture, classes = session.picture, session.classes
+    shape = partial(_polygons, tolerance=tolerance) if polygons else _run_lengths
     document = {
         "info": {"description": picture.name, "version": "1.0"},
         "licenses": [],
         "images": [{"id": 1, "file_name": picture.name, "width": picture.width, "height": picture.height}],
         "categories": [{"id": 1 + index, "name": label, "supercategory": ""} for label, index in classes.items()],
         "annotations": [
-            _annotation(index, item, classes[item.label], _polygons(item, tolerance) if polygons else _runs(item))
-            for index, item in enumerate(session.objects)
+            _annotation(index, item, classes[item.label], shape(item)) for index, item in enumerate(session.objects)
         ],
     }
     return {f"{picture.stem}.coco.json": encode_json(document)}
@@ -48,8 +49,8 @@ def _annotation(index: int, item: MaskObject, kind: int, segmentation: Any) -> d
     }
 
 
-def _runs(item: MaskObject) -> dict[str, Any]:
-    return {"size": list(item.mask["size"]), "counts": compress_counts(item.mask["counts"])}
+def _run_lengths(item: MaskObject) -> CompressedRLE:
+    return rle_compress(item.mask)
 
 
 def _polygons(item: MaskObject, tolerance: float | None) -> list[list[float]]:
@@ -116,6 +117,6 @@ def _mask(segmentation: Any, picture: Picture) -> RLE:
         if not segmentation:
             raise ValueError("its segmentation is empty")
         return painted([ring_of(ring, picture) for ring in segmentation], picture)
-    counts = segmentation["counts"]
-    counts = counts if isinstance(counts, list) else decompress_counts(counts).tolist()
-    return {"size": list(segmentation["size"]), "counts": counts}
+    if isinstance(segmentation["counts"], list):
+        return {"size": list(segmentation["size"]), "counts": segmentation["counts"]}
+    return rle_decompress(segmentation)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from ..masks import crop_to_rle, rle_crop, rle_decode, rle_encode
+from ..masks import Window, crop_to_rle, rle_crop, rle_encode
 from ..mattes import matte
 from .session import Files, MaskObject, Picture, Session, class_colour, palette_colour, require_size
 from .shapes import into_layers
@@ -173,17 +173,38 @@ def cut_out(
     feather: pixels over which its edge rises inwards, 0 to 64. soft: pixels to each side of its edge that the
     picture's colours may make soft (`sam.mattes`), up to 64; 0 for none. The window is wider by them.
     """
-    crop, (x, y, width, height) = rle_crop(item.mask)
-    rows = slice(max(y - soft, 0), min(y + height + soft, image.shape[0]))
-    columns = slice(max(x - soft, 0), min(x + width + soft, image.shape[1]))
-    window = rows, columns
-    alpha = np.zeros(image.shape[:2], np.uint8)
+    crop, window = rle_crop(item.mask)
     if soft:
-        alpha[window] = np.floor(255.0 * matte(image, rle_decode(item.mask), soft)[window] + 0.5).astype(np.uint8)
+        alpha, window = _soft_alpha(image, crop, window, soft)
     else:
-        alpha[window] = feathered(crop, feather)
-    pixels = np.dstack([image, alpha])
-    return np.ascontiguousarray(pixels[window] if trimmed else pixels)
+        alpha = feathered(crop, feather)
+    if trimmed:
+        return np.dstack([image[_slices(window)], alpha])
+    pixels = np.dstack([image, np.zeros(image.shape[:2], np.uint8)])
+    pixels[(*_slices(window), 3)] = alpha
+    return pixels
+
+
+def _soft_alpha(image: np.ndarray, crop: np.ndarray, window: Window, soft: int) -> tuple[np.ndarray, Window]:
+    """The matte's alpha around a mask, and its window."""
+    around, shown = (_grown(window, margin, image.shape[:2]) for margin in (4 * soft, soft))  # a matte sees no further
+    mask = np.zeros((around[3], around[2]), bool)
+    mask[_slices(window, around)] = crop
+    alpha = matte(image[_slices(around)], mask, soft)[_slices(shown, around)]
+    return np.floor(255.0 * alpha + 0.5).astype(np.uint8), shown
+
+
+def _grown(window: Window, margin: int, size: tuple[int, int]) -> Window:
+    """The window with a margin around it, as far as a picture of (height, width) goes."""
+    x, y, width, height = window
+    left, top = max(x - margin, 0), max(y - margin, 0)
+    return left, top, min(x + width + margin, size[1]) - left, min(y + height + margin, size[0]) - top
+
+
+def _slices(window: Window, within: Window = (0, 0, 0, 0)) -> tuple[slice, slice]:
+    """Rows and columns of a window in the array of another one around it, or of the picture."""
+    x, y = window[0] - within[0], window[1] - within[1]
+    return slice(y, y + window[3]), slice(x, x + window[2])
 
 
 def feathered(crop: np.ndarray, feather: float) -> np.ndarray:

@@ -78,12 +78,15 @@ export function createActions({ store, api, decoder, survey }) {
     await pictures.reopenPicture();
   }
 
-  async function loadGallery() {
-    change({ gallery: await api.gallery().catch(() => []) });
+  /** @param {Promise<unknown>} [settled] when nothing comes above the gallery any more: no click shall miss it */
+  async function loadGallery(settled) {
+    const [gallery] = await Promise.all([api.gallery().catch(() => []), settled]);
+    change({ gallery });
   }
 
-  async function start() {
-    await Promise.all([loadService(), loadGallery()]);
+  /** @param {Promise<unknown>} [settled] see `loadGallery` */
+  async function start(settled) {
+    await Promise.all([loadService(), loadGallery(settled)]);
     const { service } = store.get();
     if (service.status === 'ready') await pictures.reloadStale(service.info.model.weights_hash);
   }

@@ -32,7 +32,7 @@ import { toBase64, toHalves } from './protocol.js';
  * @property {string} embedding_url
  * @property {string} events_url
  * @property {string} decode_url
- * @property {string} views_url of closer views, each by its window: /x,y,width,height
+ * @property {string} views_url of closer views; {view} stands for x,y,width,height
  * @property {string} everything_url
  * @property {string} picture_url
  */
@@ -132,7 +132,7 @@ export function createApi(fetcher = globalThis.fetch.bind(globalThis), onLost = 
     },
 
     /** @param {ImageRecord} record @param {Window} window @returns {Promise<ViewRecord>} */
-    view: async ({ views_url: views }, window) => (await request(`${views}/${window.join()}`)).json(),
+    view: async ({ views_url: views }, window) => (await request(views.replace('{view}', window.join()))).json(),
 
     /**
      * @param {string} url

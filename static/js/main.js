@@ -38,6 +38,8 @@ import { mountViewBar } from './view-bar.js';
 import { followZoom } from './zoom-follower.js';
 
 const TINT = [0.29, 0.45, 1];
+/** So long the gallery waits for the browser's database. */
+const ARCHIVE_MS = 1000;
 
 const store = createStore(INITIAL_STATE);
 const api = createApi(undefined, () => serverSeemsGone());
@@ -96,8 +98,8 @@ followZoom(store, actions, api);
 timeOpening(store, timings);
 exposeDebug(store, { renderer, stage, timings });
 timings.note('interactive', performance.now());
-actions.start();
-keepWork(store, actions, createArchive());
+const kept = keepWork(store, actions, createArchive());
+actions.start(Promise.race([kept, new Promise((resolve) => setTimeout(resolve, ARCHIVE_MS))]));
 
 /**
  * @param {Tier} tier

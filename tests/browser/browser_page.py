@@ -14,6 +14,7 @@ from PIL import Image
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request
 
 PATIENCE_MS = 240_000
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
 _LAST_MASK = """() => {
     const mask = samDebug.lastMask();
     const packed = (values) => values && btoa(
@@ -118,6 +119,17 @@ class SamPage:
 
     def press(self, keys: str) -> None:
         self.page.keyboard.press(keys)
+
+    def lasso(self, corners: list[tuple[int, int]]) -> None:
+        """Draw round an area of the picture, with the lasso's key."""
+        self.press("l")
+        self.page.mouse.move(*self.screen(*corners[0]))
+        self.page.mouse.down()
+        for corner in [*corners[1:], corners[0]]:
+            self.page.mouse.move(*self.screen(*corner), steps=4)
+            self.page.wait_for_timeout(80)
+        self.page.mouse.up()
+        self.wait_for("the area", lambda state: state["mask"] and state["mask"]["kept"])
 
     def leave_picture(self) -> None:
         """Move the pointer off the picture, to where the page says its name."""

@@ -15,6 +15,10 @@ from sam.transforms import ImageFrame, masks_to_original
 
 GRID = 256
 FRAME = 1024
+CUP, SPOON, TABLE = (300, 180), (430, 330), (120, 60)
+"""Points on things in the gallery's cup of coffee."""
+BOX = (170, 90, 440, 330)
+"""Around the cup and its saucer."""
 
 
 @dataclass(frozen=True)

@@ -152,6 +152,20 @@ def sam_page(context: BrowserContext, server: DemoServer) -> SamPage:
     return SamPage(context.new_page(), server.address)
 
 
+@pytest.fixture
+def coffee(photographs: dict[str, Picture]) -> Picture:
+    """The picture that `browser_pictures` names places in."""
+    return photographs["coffee"]
+
+
+@pytest.fixture
+def page(sam_page: SamPage, coffee: Picture) -> SamPage:
+    """The page with that picture open."""
+    sam_page.open()
+    sam_page.open_gallery(coffee)
+    return sam_page
+
+
 # ---- Chromium ---------------------------------------------------------------------------------------
 
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from browser_page import SamPage
-from browser_pictures import Picture
+from browser_page import PHONE, SamPage
+from browser_pictures import CUP, SPOON, TABLE, Picture
 from browser_server import DemoServer
 from conftest import CHROMIUM_FLAGS, _find_chromium
 from playwright.sync_api import Browser, sync_playwright
@@ -21,12 +21,10 @@ from playwright.sync_api import Browser, sync_playwright
 from demo.page import static_folder
 
 DESKTOP = {"viewport": {"width": 1280, "height": 800}}
-PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
 LABELS = [
     {"name": name, "colour": colour}
     for name, colour in (("Cup", "#e6432f"), ("Spoon", "#1f9d61"), ("Table", "#2f6fed"))
 ]
-CUP, SPOON, TABLE = (300, 180), (430, 330), (120, 60)
 
 
 def gallery(name: str) -> Picture:

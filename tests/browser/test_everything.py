@@ -8,13 +8,6 @@ import pytest
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture
-def page(sam_page, photographs):
-    sam_page.open()
-    sam_page.open_gallery(photographs["coffee"])
-    return sam_page
-
-
 def begin(page, preset: str = "Few") -> None:
     page.page.get_by_role("button", name=preset, exact=True).click()
     page.page.get_by_role("button", name="Find everything").click()

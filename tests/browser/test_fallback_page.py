@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from browser_pictures import overlap, picture_mask
+from browser_pictures import CUP, overlap, picture_mask
 from PIL import Image
 from playwright.sync_api import Page, expect
 
@@ -15,7 +15,6 @@ from sam.masks import rle_decode
 
 pytestmark = pytest.mark.browser
 
-CUP = (300, 180)
 PATIENCE_MS = 40_000
 FETCH = "async (address) => [...new Uint8Array(await (await fetch(address)).arrayBuffer())]"
 

@@ -4,19 +4,12 @@ import io
 
 import numpy as np
 import pytest
-from browser_pictures import expected_in_view, in_view, overlap, picture_mask
+from browser_pictures import BOX, CUP, SPOON, TABLE, expected_in_view, in_view, overlap, picture_mask
 from PIL import Image
 
 pytestmark = pytest.mark.browser
 
 CLOSE = 0.97
-CUP, SPOON, TABLE = (300, 180), (430, 330), (120, 60)
-BOX = (170, 90, 440, 330)
-
-
-@pytest.fixture
-def coffee(photographs):
-    return photographs["coffee"]
 
 
 @pytest.fixture

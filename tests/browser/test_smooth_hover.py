@@ -1,4 +1,4 @@
-"""Ten seconds of a moving mouse: masks keep coming, and nothing holds the page up."""
+"""Ten seconds of a moving mouse: masks keep coming; how smoothly is for `python -m demo.bench --only hover`."""
 
 import math
 import time
@@ -10,9 +10,6 @@ pytestmark = pytest.mark.browser
 
 SECONDS, STEP_S = 10, 1 / 60
 LONG_TASK_MS = 50
-LONG_SHARE = 0.03
-"""Part of the time that long tasks may take: none do on a quiet machine, but a task that must wait for its neighbours'
-processor looks long. While the page still waited for its graphics, they took 0.4."""
 MASKS_PER_SECOND = 2  # a floor for a busy machine; the figures are printed
 WATCH = """() => {
     const record = window.hoverRecord = { moves: [], masks: [], tasks: [] };
@@ -35,7 +32,7 @@ WATCH = """() => {
 
 
 @pytest.mark.parametrize("tier", ["wasm", "wasm-threads"])
-def test_masks_follow_a_moving_mouse_and_nothing_holds_the_page_up(sam_page, photographs, capsys, tier):
+def test_masks_follow_a_moving_mouse(sam_page, photographs, capsys, tier):
     picture = photographs["coffee"]
     sam_page.open(tier=tier)
     sam_page.open_gallery(picture)
@@ -50,7 +47,6 @@ def test_masks_follow_a_moving_mouse_and_nothing_holds_the_page_up(sam_page, pho
         rate = len(delays) / SECONDS
         print(f"\n{tier}: {rate:.1f} masks/s, pointer to mask p50 {middle:.0f} ms, p95 {high:.0f} ms,", end=" ")
         print(f"{len(record['moves']) / SECONDS:.0f} moves/s, tasks over {LONG_TASK_MS} ms: {long_tasks}")
-    assert sum(long_tasks) <= LONG_SHARE * SECONDS * 1000, long_tasks
     assert len(delays) >= MASKS_PER_SECOND * SECONDS
 
 

@@ -5,20 +5,11 @@ import io
 import numpy as np
 import pillow_heif
 import pytest
-from browser_pictures import Picture, in_view
+from browser_page import PHONE
+from browser_pictures import CUP, SPOON, TABLE, Picture, in_view
 from PIL import Image
 
 pytestmark = pytest.mark.browser
-
-CUP, SPOON, TABLE = (300, 180), (430, 330), (120, 60)
-PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
-
-
-@pytest.fixture
-def page(sam_page, photographs):
-    sam_page.open()
-    sam_page.open_gallery(photographs["coffee"])
-    return sam_page
 
 
 def presses(page, *keys: str) -> None:

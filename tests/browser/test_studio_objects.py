@@ -2,18 +2,11 @@
 
 import numpy as np
 import pytest
+from browser_pictures import CUP, SPOON, TABLE
 
 pytestmark = pytest.mark.browser
 
-CUP, SPOON, TABLE = (300, 180), (430, 330), (120, 60)
 WHOLE = (60, 30, 560, 390)
-
-
-@pytest.fixture
-def page(sam_page, photographs):
-    sam_page.open()
-    sam_page.open_gallery(photographs["coffee"])
-    return sam_page
 
 
 @pytest.fixture
@@ -21,21 +14,10 @@ def two(page):
     """A page with two painted squares that overlap: their masks are the test's, not the model's."""
     for left in (100, 200):
         page.press("Escape")
-        lasso(page, [(left, 100), (left + 200, 100), (left + 200, 300), (left, 300)])
+        page.lasso([(left, 100), (left + 200, 100), (left + 200, 300), (left, 300)])
         page.press("n")
     page.wait_for("two objects", lambda state: len(state["things"]) == 2)
     return page
-
-
-def lasso(page, corners) -> None:
-    page.press("l")
-    page.page.mouse.move(*page.screen(*corners[0]))
-    page.page.mouse.down()
-    for corner in [*corners[1:], corners[0]]:
-        page.page.mouse.move(*page.screen(*corner), steps=4)
-        page.page.wait_for_timeout(80)
-    page.page.mouse.up()
-    page.wait_for("the area", lambda state: state["mask"] and state["mask"]["kept"])
 
 
 def areas(page) -> dict[str, int]:

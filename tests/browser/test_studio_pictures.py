@@ -2,12 +2,10 @@
 
 import numpy as np
 import pytest
-from browser_pictures import in_view
+from browser_page import PHONE
+from browser_pictures import CUP, in_view
 
 pytestmark = pytest.mark.browser
-
-CUP = (300, 180)
-PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
 
 
 def test_pictures_dropped_anywhere_open(sam_page, photographs, tmp_path):

@@ -2,24 +2,11 @@
 
 import numpy as np
 import pytest
+from browser_pictures import BOX, CUP, SPOON, TABLE
 
 pytestmark = pytest.mark.browser
 
 CLOSE = 0.97
-CUP, SPOON, TABLE = (300, 180), (430, 330), (120, 60)
-BOX = (170, 90, 440, 330)
-
-
-@pytest.fixture
-def coffee(photographs):
-    return photographs["coffee"]
-
-
-@pytest.fixture
-def page(sam_page, coffee):
-    sam_page.open()
-    sam_page.open_gallery(coffee)
-    return sam_page
 
 
 def drag(page, start, end, steps: int = 4) -> None:

@@ -3,18 +3,9 @@
 import cv2
 import numpy as np
 import pytest
-from browser_pictures import in_view
+from browser_pictures import CUP, in_view
 
 pytestmark = pytest.mark.browser
-
-CUP = (300, 180)
-
-
-@pytest.fixture
-def page(sam_page, photographs):
-    sam_page.open()
-    sam_page.open_gallery(photographs["coffee"])
-    return sam_page
 
 
 def pieces(mask: np.ndarray) -> int:

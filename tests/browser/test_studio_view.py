@@ -5,21 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser_pictures import in_view
+from browser_page import PHONE
+from browser_pictures import CUP, SPOON, TABLE, in_view
 
 pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).parents[2]
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
-CUP, SPOON, TABLE = (300, 180), (430, 330), (120, 60)
-PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
-
-
-@pytest.fixture
-def page(sam_page, photographs):
-    sam_page.open()
-    sam_page.open_gallery(photographs["coffee"])
-    return sam_page
 
 
 # ---- zoom, pan, display -----------------------------------------------------------------------------

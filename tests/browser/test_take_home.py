@@ -6,6 +6,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from browser_pictures import CUP
 from browser_pictures import Picture as Photograph
 from PIL import Image
 
@@ -15,14 +16,6 @@ from sam.masks import mask_iou, rle_decode, rle_encode
 pytestmark = pytest.mark.browser
 
 SIZE = (600, 400)  # of coffee, height last
-CUP, SPOON = (300, 180), (430, 330)
-
-
-@pytest.fixture
-def page(sam_page, photographs):
-    sam_page.open()
-    sam_page.open_gallery(photographs["coffee"])
-    return sam_page
 
 
 @pytest.fixture
@@ -31,22 +24,11 @@ def two(page):
     page.click(*CUP)
     page.press("n")
     page.press("Escape")
-    lasso(page, [(200, 100), (400, 100), (400, 300), (200, 300)])
+    page.lasso([(200, 100), (400, 100), (400, 300), (200, 300)])
     page.press("n")
     page.wait_for("two objects", lambda state: len(state["things"]) == 2)
     page.press("s")
     return page
-
-
-def lasso(page, corners) -> None:
-    page.press("l")
-    page.page.mouse.move(*page.screen(*corners[0]))
-    page.page.mouse.down()
-    for corner in [*corners[1:], corners[0]]:
-        page.page.mouse.move(*page.screen(*corner), steps=4)
-        page.page.wait_for_timeout(80)
-    page.page.mouse.up()
-    page.wait_for("the area", lambda state: state["mask"] and state["mask"]["kept"])
 
 
 def open_panel(page) -> None:
@@ -209,7 +191,7 @@ def test_cancelled_work_writes_nothing(sam_page):
     noise = np.random.default_rng(1).integers(0, 255, (300, 400, 3), np.uint8)
     large = Photograph.encoded("large.jpg", np.kron(noise, np.ones((12, 12, 1), np.uint8)))
     sam_page.upload_and_wait(large)
-    lasso(sam_page, [(300, 300), (4500, 300), (4500, 3300), (300, 3300)])
+    sam_page.lasso([(300, 300), (4500, 300), (4500, 3300), (300, 3300)])
     sam_page.press("n")
     downloads = []
     sam_page.page.on("download", lambda download: downloads.append(download))

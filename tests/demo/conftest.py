@@ -5,7 +5,7 @@ import torch
 from demo_world import LIMITS, Browser
 
 from demo.app import create_app
-from demo.service import DemoService
+from demo.service import DemoService, LoadedModel
 from sam import SAM
 
 
@@ -18,7 +18,7 @@ def model() -> SAM:
 @pytest.fixture(scope="session")
 def shared_service(model) -> DemoService:
     """One service for the tests that leave no trace: its decoder graphs are exported once per session."""
-    service = DemoService(model, limits=LIMITS)
+    service = DemoService(LoadedModel(model), limits=LIMITS)
     yield service
     service.close()
 
@@ -26,7 +26,7 @@ def shared_service(model) -> DemoService:
 @pytest.fixture
 def service(model) -> DemoService:
     """A service of its own for a test that counts or fills."""
-    service = DemoService(model, limits=LIMITS)
+    service = DemoService(LoadedModel(model), limits=LIMITS)
     yield service
     service.close()
 

@@ -53,10 +53,12 @@ def client_of(app, address: str = "127.0.0.1") -> httpx.AsyncClient:
 
 
 @contextmanager
-def serving(app) -> Iterator[str]:
-    """The app on a real loopback port, by its address."""
+def serving(app, *, lent: bool = False, http: type | str = "auto") -> Iterator[str]:
+    """The app on a real loopback port, by its address; it closes its service at the end, unless that is lent."""
     listener = listen(Settings(port=0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
+    lifespan = "off" if lent else "on"
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, lifespan=lifespan, http=http)
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:
@@ -67,7 +69,7 @@ def serving(app) -> Iterator[str]:
         thread.join(10)
 
 
-def wait_until(condition, seconds: float = 20) -> None:
+def wait_until(condition, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"

@@ -18,7 +18,7 @@ MISSING = ("no Chromium", "is not built")
 def results(tmp_path_factory):
     """The tables of a quick run by name, and the folder in which they lie."""
     folder = tmp_path_factory.mktemp("bench") / "results"
-    sections = ("decoder", "accuracy", "limits", "embedding", "cold-start", "hover")
+    sections = ("decoder", "accuracy", "limits", "embedding", "cold-start", "studio", "hover")
     command = [sys.executable, "-m", "demo.bench", "--quick", "--output", str(folder)]
     command += [word for section in sections for word in ("--only", section)]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

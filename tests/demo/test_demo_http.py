@@ -19,7 +19,7 @@ from safetensors.numpy import load as load_safetensors
 
 from demo.app import create_app
 from demo.pictures import PictureLimits
-from demo.service import DemoService
+from demo.service import DemoService, LoadedModel
 from sam import predictor
 
 PROBLEM = "application/problem+json"
@@ -261,7 +261,7 @@ def test_an_unknown_precision_is_refused(browser):
 
 def test_a_picture_that_made_room_for_others_is_404_and_can_come_back(model):
     room_for_two = 2 * 8_500_000
-    service = DemoService(model, cache_bytes=room_for_two)
+    service = DemoService(LoadedModel(model), cache_bytes=room_for_two)
     browser = Browser(create_app(service))
     addresses = [browser.upload(png(seed=seed))["embedding_url"] for seed in range(3)]
     assert all(browser.get(address).status_code == 200 for address in addresses[2:])
@@ -502,8 +502,8 @@ def test_a_missing_page_is_a_plain_refusal(service, tmp_path):
 
 
 def test_events_tell_of_an_encode_until_it_is_done(service):
-    inner, gate = service.encode, threading.Event()
-    service.encode = lambda pixels: (gate.wait(10), inner(pixels))[1]
+    inner, gate = service.model.encode, threading.Event()
+    service.model.encode = lambda pixels: (gate.wait(10), inner(pixels))[1]
 
     async def visit() -> tuple[list, list]:
         async with client_of(create_app(service)) as client:
@@ -530,14 +530,14 @@ def test_events_of_a_finished_picture_are_just_done(browser):
 
 
 def test_a_failed_encode_is_told_and_tried_again_on_the_next_upload(service):
-    inner = service.encode
-    service.encode = lambda pixels: 1 / 0
+    inner = service.model.encode
+    service.model.encode = lambda pixels: 1 / 0
     browser = Browser(create_app(service))
     reply = browser.upload(png(seed=23))
     name, problem = events_in(browser.get(reply["events_url"]).text)[-1]
     assert (name, problem["type"]) == ("failed", "/problems/encode-failed")
     refused(browser.get(reply["embedding_url"]), 500, "encode-failed")
-    service.encode = inner
+    service.model.encode = inner
     browser.upload(png(seed=23))
     assert browser.get(reply["embedding_url"]).status_code == 200
 
@@ -546,8 +546,8 @@ def test_a_failed_encode_is_told_and_tried_again_on_the_next_upload(service):
 
 
 def test_64_parallel_uploads_of_8_pictures_run_8_encodes(service):
-    encoded, inner = [], service.encode
-    service.encode = lambda pixels: (encoded.append(pixels.shape), inner(pixels))[1]
+    encoded, inner = [], service.model.encode
+    service.model.encode = lambda pixels: (encoded.append(pixels.shape), inner(pixels))[1]
 
     async def visit() -> list:
         async with client_of(create_app(service)) as client:
@@ -564,8 +564,8 @@ def test_64_parallel_uploads_of_8_pictures_run_8_encodes(service):
 
 
 def test_the_event_loop_stays_free_while_a_picture_is_encoded(service):
-    gate, inner = threading.Event(), service.encode
-    service.encode = lambda pixels: (gate.wait(10), inner(pixels))[1]
+    gate, inner = threading.Event(), service.model.encode
+    service.model.encode = lambda pixels: (gate.wait(10), inner(pixels))[1]
 
     async def visit() -> float:
         async with client_of(create_app(service)) as client:
@@ -583,8 +583,8 @@ def test_the_event_loop_stays_free_while_a_picture_is_encoded(service):
 
 
 def test_a_visitor_who_leaves_does_not_take_the_encode_along(service):
-    gate, inner = threading.Event(), service.encode
-    service.encode = lambda pixels: (gate.wait(10), inner(pixels))[1]
+    gate, inner = threading.Event(), service.model.encode
+    service.model.encode = lambda pixels: (gate.wait(10), inner(pixels))[1]
 
     async def visit() -> int:
         async with client_of(create_app(service)) as client:
@@ -601,9 +601,9 @@ def test_a_visitor_who_leaves_does_not_take_the_encode_along(service):
 
 def test_a_full_queue_says_when_to_come_back(model, monkeypatch):
     monkeypatch.setattr("demo.service.pictures.WAITING_BYTES", 32_000_000)  # half of it for one visitor
-    service = DemoService(model, limits=PictureLimits())
-    gate, inner = threading.Event(), service.encode
-    service.encode = lambda pixels: (gate.wait(10), inner(pixels))[1]
+    service = DemoService(LoadedModel(model), limits=PictureLimits())
+    gate, inner = threading.Event(), service.model.encode
+    service.model.encode = lambda pixels: (gate.wait(10), inner(pixels))[1]
     browser = Browser(create_app(service))
     for seed in (40, 41):
         browser.upload(png(seed=seed))

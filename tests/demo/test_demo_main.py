@@ -16,7 +16,7 @@ from demo_world import LIMITS, events_in, png, serving
 
 from demo.__main__ import address_of, listen, main
 from demo.app import create_app
-from demo.service import DemoService, load_service
+from demo.service import DemoService, LoadedModel, load_service
 from demo.settings import Settings
 from sam.encoders import EXACT
 from sam.published import PUBLISHED, Published, RemoteFile
@@ -98,7 +98,7 @@ def test_the_printed_address_can_be_typed_into_a_browser(host, shown):
 
 def test_a_client_that_sends_too_much_still_hears_why(model):
     """Over a real socket, while the body is still on its way, and the connection stays usable."""
-    service = DemoService(model, limits=LIMITS)
+    service = DemoService(LoadedModel(model), limits=LIMITS)
     service.warm_up = lambda: None  # no decoder graph is needed here
 
     def too_much():
@@ -126,9 +126,9 @@ def test_a_published_checkpoint_is_served_by_its_name_after_consent(checkpoint, 
     (tmp_path / "checkpoints" / "weights.safetensors").write_bytes(content)
     service = load_service(Settings(checkpoint="fake", cache_mb=16))
     try:
-        assert service.model.config.preprocessing == "medsam"
-        assert service.encoder.way in EXACT and service.encoder.seconds["torch"] > 0
-        assert f"Encoding medsam with {service.encoder.way} (" in capsys.readouterr().out
+        assert service.model.sam.config.preprocessing == "medsam"
+        assert service.model.encoder.way in EXACT and service.model.encoder.seconds["torch"] > 0
+        assert f"Encoding medsam with {service.model.encoder.way} (" in capsys.readouterr().out
     finally:
         service.close()
 
@@ -137,4 +137,4 @@ def test_preprocessing_is_chosen_by_flag_for_a_file(checkpoint, tmp_path, monkey
     monkeypatch.setenv("SAM_HOME", str(tmp_path))
     service = load_service(Settings(checkpoint=str(checkpoint), preprocessing="medsam", encoder="torch", cache_mb=16))
     service.close()
-    assert service.model_info.id == "medsam"
+    assert service.model.info.id == "medsam"

@@ -1,16 +1,21 @@
 """What a crowd and a broken part do to the service: turns, work that does not come back, closing time."""
 
 import asyncio
+import logging
+import socket
 import threading
+import time
+from contextlib import ExitStack
 
+import httpx
 import numpy as np
 import pytest
-from demo_world import LIMITS, Browser, client_of, events_in, png
+from demo_world import LIMITS, Browser, client_of, events_in, png, serving
 
 from demo.app import create_app
 from demo.lanes import REPLACEMENTS
 from demo.problems import Busy
-from demo.service import DemoService
+from demo.service import DemoService, LoadedModel
 from sam import predictor
 from sam.predictor import ImageEmbedding
 
@@ -25,15 +30,15 @@ def embedding(model) -> ImageEmbedding:
 def gate(service, embedding):
     """Holds every encode of `service` until it is set; then they take no time."""
     gate = threading.Event()
-    service.encode = lambda pixels: (gate.wait(60), embedding)[1]
+    service.model.encode = lambda pixels: (gate.wait(60), embedding)[1]
     yield gate
     gate.set()
 
 
 def test_a_visitor_with_many_pictures_lets_others_go_between(service, gate):
     """Eight pictures of one visitor, then one of another: it is encoded next but one."""
-    order, inner = [], service.encode
-    service.encode = lambda pixels: (inner(pixels), order.append(pixels.shape[1]))[0]
+    order, inner = [], service.model.encode
+    service.model.encode = lambda pixels: (inner(pixels), order.append(pixels.shape[1]))[0]
 
     async def visit():
         app = create_app(service)
@@ -53,7 +58,7 @@ def test_a_visitor_with_many_pictures_lets_others_go_between(service, gate):
 def impatient(model):
     """A service that believes after a moment that an encode will never end, and encodes that never do."""
     never = threading.Event()
-    service = DemoService(model, limits=LIMITS, encode=lambda pixels: never.wait(60), deadline_s=0.5)
+    service = DemoService(LoadedModel(model, lambda pixels: never.wait(60)), limits=LIMITS, deadline_s=0.5)
     yield service
     never.set()
     service.close()
@@ -67,17 +72,17 @@ def test_an_encode_that_never_ends_is_a_503_and_the_next_picture_is_encoded(impa
     assert int(answer.headers["retry-after"]) >= 1
     health = browser.get("/healthz")
     assert health.status_code == 200 and health.json()["lost_threads"] == 1
-    impatient.encode = lambda pixels: embedding
+    impatient.model.encode = lambda pixels: embedding
     assert browser.get(browser.upload(png(seed=2))["embedding_url"]).status_code == 200
     assert browser.get(browser.upload(png(seed=1))["embedding_url"]).status_code == 200
 
 
 def test_a_server_without_a_worker_left_is_unwell_and_still_serves_what_it_has(impatient, embedding):
     browser = Browser(create_app(impatient))
-    hanging, impatient.encode = impatient.encode, lambda pixels: embedding
+    hanging, impatient.model.encode = impatient.model.encode, lambda pixels: embedding
     done = browser.upload(png(seed=3))
     assert browser.get(done["embedding_url"]).status_code == 200
-    impatient.encode = hanging
+    impatient.model.encode = hanging
     for seed in range(REPLACEMENTS + 1):
         events = browser.get(browser.upload(png(seed=10 + seed))["events_url"])
         assert events_in(events.text)[-1][1]["type"] == "/problems/stalled"
@@ -86,6 +91,32 @@ def test_a_server_without_a_worker_left_is_unwell_and_still_serves_what_it_has(i
     assert browser.post("/api/images", content=png(seed=20)).status_code == 503
     assert browser.get(done["embedding_url"]).status_code == 200
     assert browser.post(done["decode_url"], json={"points": [[5, 5]], "labels": [1]}).status_code == 200
+
+
+def test_short_memory_is_a_503_and_the_same_picture_may_come_again(service, embedding, monkeypatch):
+    def short(*_):
+        time.sleep(0.5)
+        raise MemoryError
+
+    browser = Browser(create_app(service))
+    service.model.encode = short
+    reply = browser.upload(png(seed=4))
+    answer = browser.get(reply["embedding_url"])
+    assert answer.status_code == 503 and int(answer.headers["retry-after"]) > 0
+    with monkeypatch.context() as patch:
+        patch.setattr("PIL.ImageFile.ImageFile.load", short)
+        assert browser.post("/api/images", content=png(seed=4)).status_code == 503
+    service.model.encode = lambda pixels: embedding
+    assert browser.get(browser.upload(png(seed=4))["embedding_url"]).status_code == 200
+
+
+def test_a_clock_that_is_set_back_changes_nothing(service, gate, monkeypatch):
+    browser = Browser(create_app(service))
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    reply = browser.upload(png(seed=5))
+    gate.set()
+    assert events_in(browser.get(reply["events_url"]).text)[-1][0] == "done"
+    assert browser.get(reply["embedding_url"]).status_code == 200
 
 
 def test_closing_time_answers_everybody_who_waits(service, gate):
@@ -105,3 +136,32 @@ def test_closing_time_answers_everybody_who_waits(service, gate):
     answers = asyncio.run(visit())
     assert sorted(answer.status_code for answer in answers) == [200, 503, 503, 503]
     assert {answer.headers.get("retry-after", "10") for answer in answers} == {"10"}
+
+
+def test_an_upload_that_is_broken_off_is_no_fault_of_the_server(service, caplog):
+    service.warm_up = lambda: None  # no decoder graph is needed here
+    with serving(create_app(service)) as address:
+        host, port = address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as visitor:
+            visitor.sendall(b"POST /api/images HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf")
+            time.sleep(0.2)
+        assert httpx.get(f"{address}/healthz").status_code == 200
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def test_visitors_who_stop_reading_hold_up_nobody(service, gate):
+    """Ten ask for an embedding and read none of it; the eleventh has it at once."""
+    gate.set()
+    service.warm_up = lambda: None
+    with (
+        serving(create_app(service)) as address,
+        httpx.Client(base_url=address, timeout=60) as client,
+        ExitStack() as opened,
+    ):
+        host, port = address.removeprefix("http://").split(":")
+        reply = client.post("/api/images", content=png()).json()
+        request = f"GET {reply['embedding_url']} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode()
+        for _ in range(10):
+            opened.enter_context(socket.create_connection((host, int(port)))).sendall(request)
+        answer = client.get(reply["embedding_url"])
+        assert answer.status_code == 200 and len(answer.content) > 1_000_000

@@ -12,7 +12,7 @@ from demo_world import LIMITS, client_of, png, serving, wait_until
 from PIL import Image
 
 from demo.app import create_app
-from demo.service import DemoService
+from demo.service import DemoService, LoadedModel
 from sam import load_sam
 
 pytest.importorskip("gradio")
@@ -21,8 +21,8 @@ from gradio_client.exceptions import AppError
 from test_gradio_steps import pixels_of
 
 from demo.gradio_app import mount_gradio
-from demo.gradio_app.gate import COOKIE
 from demo.gradio_app.mounting import temporary_folder
+from demo.visitors import COOKIE
 
 PATIENT = {"timeout": 120}
 ROOT = Path(__file__).parents[2]
@@ -43,7 +43,7 @@ def ask(app, method: str, address: str, **options):
 
 @pytest.fixture(scope="module")
 def address():
-    service = DemoService(load_sam("tiny"), limits=LIMITS)
+    service = DemoService(LoadedModel(load_sam("tiny")), limits=LIMITS)
     service.warm_up = lambda: None  # no decoder graph is needed here
     with serving(mount_gradio(create_app(service), service)) as address:
         yield address + "/gradio/"
@@ -321,7 +321,7 @@ def test_the_page_alone_leads_to_itself_and_has_nothing_else(shared_service, mon
     from demo.settings import Settings
 
     monkeypatch.setattr(alone, "load", lambda _: shared_service)
-    app = alone.build(Settings(root_path="/sam"))
+    app = alone.build(Settings(root_path="/sam", allowed_hosts="demo.test"))
     answer = ask(app, "GET", "/sam/")
     assert (answer.status_code, answer.headers["location"]) == (307, "/sam/gradio/")
     assert ask(app, "GET", "/sam/gradio/").status_code == 200

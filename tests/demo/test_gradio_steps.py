@@ -19,10 +19,10 @@ from demo.gradio_app.visits import CLOSED_S, IDLE_S, MOST_VISITS, UPLOAD_S, Visi
 from demo.gradio_app.work import Work, wanted
 from demo.page import static_folder
 from demo.schemas import EverythingRequest, Prompts
-from demo.service import DemoService
+from demo.service import DemoService, LoadedModel
 from sam import load_sam
 from sam.formats import READERS
-from sam.masks import decompress_counts, rle_decode
+from sam.masks import rle_decode, rle_decompress
 
 ANY = EverythingRequest(points_per_side=12, pred_iou_thresh=0, stability_score_thresh=0, least_share=0)
 
@@ -35,7 +35,7 @@ def work(shared_service) -> Work:
 @pytest.fixture(scope="module")
 def trained():
     """The embedded model: what random weights find is one mask of the whole picture."""
-    service = DemoService(load_sam("tiny"))
+    service = DemoService(LoadedModel(load_sam("tiny")))
     yield service
     service.close()
 
@@ -74,7 +74,7 @@ def small_file(tmp_path):
 
 
 def pixels_of(mask: dict) -> np.ndarray:
-    return rle_decode({"size": mask["size"], "counts": decompress_counts(mask["counts"]).tolist()})
+    return rle_decode(rle_decompress(mask))
 
 
 # ---- prompts

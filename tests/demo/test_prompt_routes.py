@@ -17,10 +17,10 @@ from PIL import Image
 
 from demo.app import create_app
 from demo.schemas import EverythingRequest, PredictRequest
-from demo.service import DemoService
+from demo.service import DemoService, LoadedModel
 from sam.automatic import SamAutomaticMaskGenerator, by_area, without_duplicates
 from sam.automatic.decoder import PointDecoder
-from sam.masks import decompress_counts, rle_decode
+from sam.masks import rle_decode, rle_decompress
 from sam.predictor import SamPredictor
 
 CLICK, BOX = {"points": [[20, 14]], "labels": [1]}, {"box": [4, 6, 50, 40]}
@@ -31,7 +31,7 @@ FEW_POINTS = {**ANYTHING, "points_per_side": 8}
 
 @pytest.fixture(scope="module")
 def address(shared_service):
-    with serving(create_app(shared_service)) as address:
+    with serving(create_app(shared_service), lent=True) as address:
         yield address
 
 
@@ -58,8 +58,7 @@ def refused(answer: httpx.Response, status: int, kind: str) -> dict:
 
 
 def mask_of(reply: dict) -> np.ndarray:
-    rle = reply["mask"]
-    return rle_decode({"size": rle["size"], "counts": decompress_counts(rle["counts"])})
+    return rle_decode(rle_decompress(reply["mask"]))
 
 
 # ---- prompts
@@ -311,7 +310,7 @@ def test_a_search_that_fails_says_so_in_its_stream(address, image_id, monkeypatc
 
 
 def test_fine_looks_at_the_picture_itself(model):
-    service = DemoService(model, limits=LIMITS)
+    service = DemoService(LoadedModel(model), limits=LIMITS)
     browser = Browser(create_app(service))
     body = {**ANYTHING, "preset": "fine", "points_per_side": 2}
     answer = browser.post(f"/api/images/{browser.upload(png(seed=3))['id']}/everything", json=body)
@@ -329,7 +328,9 @@ def test_every_route_is_described_with_its_refusals(browser):
     for path, methods in document["paths"].items():
         for method, route in methods.items():
             assert route["summary"], path
-            assert path in ("/healthz", "/api/model") or any(status >= "4" for status in route["responses"]), path
+            assert path in ("/healthz", "/api/model", "/api/models") or any(
+                status >= "4" for status in route["responses"]
+            ), path
             assert method == "get" or method == "delete" or "requestBody" in route
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.numpy import load as load_safetensors
 
 from demo.app import create_app
-from demo.service import DemoService
+from demo.service import DemoService, LoadedModel
 from sam import predictor
 from sam.large import LargePicture
 from sam.masks import decompress_counts, rle_decode
@@ -29,7 +29,7 @@ def picture(browser) -> dict:
 
 
 def view_of(browser: Browser, picture: dict, window: tuple[int, ...]):
-    return browser.get(f"{picture['views_url']}/{','.join(map(str, window))}")
+    return browser.get(picture["views_url"].format(view=",".join(map(str, window))))
 
 
 def pixels() -> np.ndarray:
@@ -86,7 +86,7 @@ def test_what_is_no_view_is_refused_naming_the_nearest(browser, picture, window,
 
 @pytest.mark.parametrize("address", ["1,2,3", "a,b,c,d", "-1,0,128,128", "1e9,0,1,1"])
 def test_an_address_that_names_no_window_is_refused(browser, picture, address):
-    answer = browser.get(f"{picture['views_url']}/{address}")
+    answer = browser.get(picture["views_url"].format(view=address))
     assert (answer.status_code, answer.json()["type"]) == (422, "/problems/bad-request")
 
 
@@ -97,7 +97,7 @@ def test_the_view_of_a_picture_that_is_not_here_is_404(browser, model):
 
 def test_a_view_is_encoded_once_and_shared(service, model):
     encodes = []
-    service.encode = lambda pixels: (encodes.append(pixels.shape), predictor.encode(model, pixels))[1]
+    service.model.encode = lambda pixels: (encodes.append(pixels.shape), predictor.encode(model, pixels))[1]
     browser = Browser(create_app(service))
     picture = browser.upload(PICTURE)
     with ThreadPoolExecutor(4) as pool:
@@ -115,7 +115,7 @@ def test_views_wait_behind_pictures_and_are_bounded_per_picture(service, model):
             gate.wait(20)
         return predictor.encode(model, pixels)
 
-    service.encode = encode
+    service.model.encode = encode
     browser = Browser(create_app(service))
     picture = browser.upload(PICTURE)
     browser.get(picture["embedding_url"])
@@ -141,7 +141,7 @@ def test_an_encode_of_a_view_that_fails_is_tried_again(service, model):
             raise error
         return predictor.encode(model, pixels)
 
-    service.encode = encode
+    service.model.encode = encode
     browser = Browser(create_app(service))
     picture = browser.upload(PICTURE)
     assert view_of(browser, picture, VIEW).json()["type"] == "/problems/encode-failed"
@@ -149,7 +149,7 @@ def test_an_encode_of_a_view_that_fails_is_tried_again(service, model):
 
 
 def test_whoever_zooms_about_costs_nobody_a_picture(model):
-    service = DemoService(model, cache_bytes=4 * 8_500_000)
+    service = DemoService(LoadedModel(model), cache_bytes=4 * 8_500_000)
     browser = Browser(create_app(service))
     first = browser.upload(PICTURE)
     second = browser.upload(png(50, 40))

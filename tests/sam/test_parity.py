@@ -8,8 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sam import SAM, SAMConfig, SamPredictor, TinyViT, encode, load_sam, predict
-from sam.config import DecoderConfig, ViTConfig
+from sam import SAM, SamPredictor, TinyViT, encode, load_sam, predict
 from sam.transforms import image_to_tensor, resize_image
 
 pytestmark = pytest.mark.reference
@@ -46,17 +45,9 @@ class Small:
 
 
 @pytest.fixture(scope="module")
-def small(reference) -> Small:
+def small(reference, reference_config) -> Small:
     record = json.loads((reference / "small.json").read_text())
-    sizes = record["config"]
-    config = SAMConfig(
-        ViTConfig(
-            img_size=sizes["img"], embed_dim=sizes["dim"], depth=sizes["depth"], num_heads=sizes["heads"],
-            out_chans=sizes["out"], window_size=sizes["win"], global_attn_indexes=tuple(sizes["glob"]),
-        ),
-        DecoderConfig(num_heads=sizes["dheads"], mlp_dim=sizes["mlp"], iou_head_hidden_dim=sizes["out"]),
-    )  # fmt: skip
-    model = load_sam(reference / "small.weights.safetensors", variant=config)
+    model = load_sam(reference / "small.weights.safetensors", variant=reference_config(record["config"]))
     return Small(model, load_file(reference / "small.golden.safetensors"), record["cases"])
 
 

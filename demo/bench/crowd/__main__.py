@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from demo.bench import report
 from demo.bench.crowd.run import Crowd, findings
 
+LOG_SHOWN = 10_000
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run it; 0, or 1 when an answer was wrong, accepted work was lost or the server did not end in order."""
@@ -21,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     crowd = Crowd(options.visitors, options.seconds, options.seed, tuple(options.options))
     outcome = crowd.run()
     print(report.as_markdown(findings(crowd, outcome).tables), flush=True)
-    for line in outcome.tally.complaints:
+    for line in (*outcome.tally.complaints, outcome.log[-LOG_SHOWN:]):
         print(line, file=sys.stderr)
     return 0 if outcome.in_order else 1
 

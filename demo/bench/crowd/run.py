@@ -37,7 +37,7 @@ FAIR_NOTE = """\
 Greedy visitors upload 50 pictures at once, others one after the other. Seconds from an upload's answer to the
 embedding; pictures that each of the others got over the whole run."""
 SERVER_NOTE = "The server's resident memory, its line of encodes and its cache over the run."
-END_NOTE = "SIGTERM while everybody is there. Lost: accepted before it, and not answered."
+END_NOTE = "SIGTERM while everybody is there. Lost: asked before it, and not answered. Faults: in the log."
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,11 @@ class Outcome:
     exit_code: int | None = None
     stopping_s: float = 0.0
     lost: int = 0
+    log: str = ""
 
     @property
     def in_order(self) -> bool:
-        return self.tally.total("wrong") == 0 and self.exit_code == 0
+        return self.tally.total("wrong") == 0 and self.exit_code == 0 and "Traceback" not in self.log
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Crowd:
             outcome.exit_code = process.wait(STOPPING_S)
             outcome.stopping_s = time.monotonic() - outcome.tally.stopped_at
             log.seek(0)
-            outcome.tally.complaints += [line for line in log if "Traceback" in line or "Cancel" in line]
+            outcome.log = log.read()
         return outcome
 
     async def _crowd(self, address: str, album: Album, outcome: Outcome, process: subprocess.Popen) -> None:
@@ -134,7 +135,8 @@ def findings(crowd: Crowd, outcome: Outcome) -> Findings:
         for what, counts in sorted(tally.counts.items())
     ]
     answers.append({"asked for": "all", **{name: tally.total(name) for name in OUTCOMES}})
-    end: Row = {"exit code": outcome.exit_code, "seconds": outcome.stopping_s, "lost": outcome.lost}
+    faults = outcome.log.count("Traceback")
+    end: Row = {"exit code": outcome.exit_code, "seconds": outcome.stopping_s, "lost": outcome.lost, "faults": faults}
     title = f"{crowd.visitors} visitors for {crowd.seconds:.0f} seconds"
     return Findings(
         [

@@ -20,6 +20,8 @@ THINKING_S = (5.0, 25.0)
 GREEDY_PICTURES = 50
 LONGEST_WAIT_S = 60
 TIMEOUT_S = 180
+KEEP_ALIVE_S = 2
+"""Shorter than the server's: a request on a connection that is just being closed would be lost, and nobody's fault."""
 PAGE = ("/", "/static/styles.css", "/static/gallery/gallery.json", "/api/model")
 _GONE = (httpx.TransportError, httpx.StreamError)
 
@@ -31,7 +33,12 @@ class Visitor:
         self.number, self.album, self.tally, self.greedy = number, album, tally, greedy
         self._chance = random.Random(f"{seed} {number}")
         self._client = httpx.AsyncClient(
-            base_url=server, headers=said_to_come_from(number), timeout=TIMEOUT_S, verify=False, trust_env=False
+            base_url=server,
+            headers=said_to_come_from(number),
+            timeout=TIMEOUT_S,
+            limits=httpx.Limits(keepalive_expiry=KEEP_ALIVE_S),
+            verify=False,
+            trust_env=False,
         )
 
     async def stay(self) -> None:
@@ -45,13 +52,11 @@ class Visitor:
     async def _visit(self) -> None:
         for path in PAGE:
             await self._ask("page", "GET", path)
-        pictures = [self._picture() for _ in range(GREEDY_PICTURES if self.greedy else self._chance.randint(1, 3))]
         if self.greedy:
-            await asyncio.gather(*pictures)
-        else:
-            for picture in pictures:
-                await picture
-                await asyncio.sleep(self._chance.uniform(*THINKING_S))
+            await asyncio.gather(*(self._picture() for _ in range(GREEDY_PICTURES)))
+        for _ in range(self._chance.randint(1, 3)):
+            await self._picture()
+            await asyncio.sleep(self._chance.uniform(*THINKING_S))
 
     # ---- one picture ------------------------------------------------------------------------------
 

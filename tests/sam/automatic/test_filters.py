@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from sam.automatic import filters, hierarchy, runs
-from sam.masks import mask_to_box, rle_encode
+from sam.automatic import filters, hierarchy
+from sam.masks import mask_to_box, rle_compress, rle_decompress, rle_encode
 
 SHAPE = (20, 30)
 pairs = arrays(bool, (2, *SHAPE))
@@ -16,7 +16,7 @@ pairs = arrays(bool, (2, *SHAPE))
 def record(mask, form="binary_mask", **scores):
     box = mask_to_box(mask)
     rle = rle_encode(mask)
-    forms = {"binary_mask": mask, "uncompressed_rle": rle, "coco_rle": runs.to_coco(rle)}
+    forms = {"binary_mask": mask, "uncompressed_rle": rle, "coco_rle": rle_compress(rle)}
     xywh = [int(box[0]), int(box[1]), int(box[2] - box[0]), int(box[3] - box[1])]
     return {"segmentation": forms[form], "area": int(mask.sum()), "bbox": xywh, "predicted_iou": 0.9, **scores}
 
@@ -107,4 +107,4 @@ def test_every_record_hangs_in_the_tree_once(masks):
 def test_compressed_run_lengths_come_back(mask, scale):
     rle = rle_encode(mask)
     rle["counts"] = [count * scale for count in rle["counts"]]
-    assert runs.from_coco(runs.to_coco(rle)) == rle
+    assert rle_decompress(rle_compress(rle)) == rle

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from sam import SamAutomaticMaskGenerator, SAMConfig, load_sam
+from sam import SamAutomaticMaskGenerator, load_sam
 from sam.automatic import runs
-from sam.config import DecoderConfig, ViTConfig
 
 pytestmark = pytest.mark.reference
 
@@ -19,24 +18,16 @@ PIXELS = 4
 
 
 @pytest.fixture(scope="module")
-def everything(reference):
+def everything(reference, reference_config):
     """Model, picture, cases, and the masks of each case (records, H, W)."""
     document = json.loads((reference / "everything.json").read_text())
-    sizes = document["config"]
-    config = SAMConfig(
-        ViTConfig(
-            img_size=sizes["img"], embed_dim=sizes["dim"], depth=sizes["depth"], num_heads=sizes["heads"],
-            out_chans=sizes["out"], window_size=sizes["win"], global_attn_indexes=tuple(sizes["glob"]),
-        ),
-        DecoderConfig(num_heads=sizes["dheads"], mlp_dim=sizes["mlp"], iou_head_hidden_dim=sizes["out"]),
-    )  # fmt: skip
     values = load_file(reference / "everything.golden.safetensors")
     height, width = values["image"].shape[:2]
     masks = {
         case: np.unpackbits(values[f"{case}.segmentation"], axis=1)[:, : height * width].reshape(-1, height, width) > 0
         for case in CASES
     }
-    model = load_sam(reference / "everything.weights.safetensors", variant=config)
+    model = load_sam(reference / "everything.weights.safetensors", variant=reference_config(document["config"]))
     return model, values["image"], document["cases"], masks
 
 

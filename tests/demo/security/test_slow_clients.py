@@ -1,0 +1,204 @@
+"""Clients that hold the server up, over raw sockets: each is ended, others are served meanwhile, nothing is kept."""
+
+import socket
+import time
+from contextlib import contextmanager
+from typing import ClassVar
+
+import httpx
+import pytest
+from demo_world import png, serving, wait_until
+
+from demo.app import create_app
+from demo.bodies import BodyPatience
+from demo.connections import LONGEST_HEAD, Connection, Patience
+from demo.safeguards import Safeguards
+
+HEAD = b"POST /api/images HTTP/1.1\r\nHost: localhost\r\nContent-Length: 200000\r\n\r\n"
+
+
+class Hasty(Connection):
+    """Out of patience soon, and with less of an answer in the kernel's buffers, where it costs the server nothing."""
+
+    patience = Patience(head_s=0.6, stall_s=0.6)
+    lost: ClassVar[list[int]] = []
+
+    def connection_made(self, transport) -> None:
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+        super().connection_made(transport)
+
+    def connection_lost(self, error) -> None:
+        self.lost.append(self.client[1])
+        super().connection_lost(error)
+
+
+@pytest.fixture(scope="module")
+def server(shared_service):
+    safeguards = Safeguards(bodies=BodyPatience(first_s=0.6, least_bytes_per_s=50_000))
+    with serving(create_app(shared_service, safeguards=safeguards), lent=True, http=Hasty) as address:
+        yield address
+
+
+@contextmanager
+def connected(address: str, receive_buffer: int = 0):
+    host, _, port = address.removeprefix("http://").partition(":")
+    with socket.socket() as client:
+        if receive_buffer:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        client.settimeout(60)
+        client.connect((host, int(port)))
+        yield client
+
+
+def rest_of(client: socket.socket) -> bytes:
+    """What the server still says before it ends the connection."""
+    parts = []
+    try:
+        while part := client.recv(65536):
+            parts.append(part)
+    except ConnectionResetError:
+        pass
+    return b"".join(parts)
+
+
+def trickle(client: socket.socket, byte: bytes = b"x", pause_s: float = 0.05) -> bytes:
+    """Send byte after byte until the server ends it."""
+    try:
+        while True:
+            client.sendall(byte)
+            time.sleep(pause_s)
+            client.setblocking(False)
+            try:
+                if said := client.recv(65536):
+                    client.settimeout(60)
+                    return said + rest_of(client)
+                return b""
+            except BlockingIOError:
+                client.settimeout(60)
+    except OSError:
+        return b""
+
+
+def test_a_connection_that_says_nothing_is_ended(server):
+    with connected(server) as client:
+        assert rest_of(client) == b""
+
+
+def test_a_head_that_trickles_in_is_ended(server):
+    with connected(server) as client:
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Slow: ")
+        assert trickle(client) == b""
+
+
+def test_a_second_head_on_the_same_connection_may_not_trickle_either(server):
+    with connected(server) as client:
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /healthz")
+        assert trickle(client).count(b"HTTP/1.1 200") <= 1
+
+
+def test_a_body_that_trickles_in_is_refused_with_a_problem_and_the_connection_ended(server):
+    with connected(server) as client:
+        client.sendall(HEAD)
+        said = trickle(client)
+        assert (
+            said.startswith(b"HTTP/1.1 408") and b"/problems/too-slow" in said and b"connection: close" in said.lower()
+        )
+
+
+def test_a_body_that_stops_is_refused_too(server):
+    with connected(server) as client:
+        client.sendall(HEAD + b"x" * 1000)
+        assert rest_of(client).startswith(b"HTTP/1.1 408")
+
+
+def test_an_answer_that_is_read_slowly_arrives(server):
+    """Three times as long as a reader who stops is waited for."""
+    with httpx.Client(base_url=server, timeout=120) as browser:
+        picture = browser.post("/api/images", content=png(seed=113)).json()
+        length = len(browser.get(picture["embedding_url"], headers={"Accept-Encoding": "identity"}).content)
+    with connected(server, receive_buffer=4096) as client:
+        client.sendall(f"GET {picture['embedding_url']} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        received, started = 0, time.monotonic()
+        while received < length:
+            part = client.recv(65536)
+            assert part, f"ended after {received} of {length} bytes"
+            received += len(part)
+            time.sleep(max(0, 1.8 * received / length - (time.monotonic() - started)))
+
+
+def test_a_body_that_is_slow_but_arrives_is_read(server):
+    data = png(400, 300, seed=110)
+    head = HEAD.replace(b"200000", str(len(data)).encode())
+    with connected(server) as client:
+        client.sendall(head)
+        for start in range(0, len(data), 5000):
+            client.sendall(data[start : start + 5000])
+            time.sleep(0.02)
+        assert client.recv(20).startswith(b"HTTP/1.1 20")
+
+
+def test_a_refused_body_that_goes_on_trickling_is_ended(server):
+    with connected(server) as client:
+        client.sendall(HEAD.replace(b"200000", b"900000000"))
+        assert client.recv(20).startswith(b"HTTP/1.1 413")
+        started = time.monotonic()
+        trickle(client)
+        assert time.monotonic() - started < 30
+
+
+def test_an_answer_that_nobody_reads_is_dropped_with_its_connection(server):
+    with httpx.Client(base_url=server, timeout=120) as browser:
+        picture = browser.post("/api/images", content=png(seed=111)).json()
+        browser.get(picture["embedding_url"])
+    with connected(server, receive_buffer=4096) as client:
+        fp32 = picture["embedding_url"].replace("fp16", "fp32")
+        client.sendall(f"GET {fp32} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        wait_until(lambda: client.getsockname()[1] in Hasty.lost, 60)
+        assert len(rest_of(client)) < 4_000_000, "the whole embedding"
+
+
+def test_a_search_ends_when_its_reader_is_gone(server, shared_service):
+    with httpx.Client(base_url=server, timeout=120) as browser:
+        picture = browser.post("/api/images", content=png(seed=112)).json()
+        browser.get(picture["embedding_url"])
+    with connected(server) as client:
+        body = b'{"points_per_side": 64, "pred_iou_thresh": 0, "stability_score_thresh": 0}'
+        head = f"POST {picture['everything_url']} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+        client.sendall(head.encode() + b"Content-Type: application/json\r\n\r\n" + body)
+        wait_until(lambda: shared_service.health().searches == 1)
+    wait_until(lambda: shared_service.health().searches == 0, 60)
+
+
+def test_a_head_that_is_too_long_is_refused(server):
+    with connected(server) as client:
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Long: " + b"x" * (LONGEST_HEAD + 70_000))
+        assert rest_of(client).startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /healthz HTTP/1.1\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    ],
+)
+def test_heads_that_two_servers_might_read_differently_are_refused(server, head):
+    with connected(server) as client:
+        client.sendall(head)
+        assert rest_of(client)[:12] in (b"HTTP/1.1 400", b"")
+
+
+def test_others_are_served_while_a_hundred_connections_hang(server):
+    clients = []
+    try:
+        for _ in range(100):
+            host, _, port = server.removeprefix("http://").partition(":")
+            clients.append(socket.create_connection((host, int(port))))
+            clients[-1].sendall(HEAD + b"x" * 100)
+        assert httpx.get(f"{server}/healthz", timeout=60).status_code == 200
+    finally:
+        for client in clients:
+            client.close()
