@@ -21,7 +21,7 @@ Value = TypeVar("Value")
 
 REPLACEMENTS = 2
 """Workers that may be lost to work that does not return; each keeps its memory, and a core if it is busy."""
-CLOSING_S = 10
+CLOSING_S = 5
 _REMEMBERED = 16
 _THREADS = "demo lane: "
 
@@ -130,10 +130,10 @@ class Lane:
             piece.fail(reason)
 
     def close(self) -> None:
-        """Drop what waits, and wait for what runs, though not for ever; see `any_left`."""
+        """Drop what waits, and wait for what runs: where a deadline says that it may never end, not for long."""
         self.refuse(Busy("the server is stopping", retry_after_s=1))
         for thread in tuple(self._threads):
-            thread.join(CLOSING_S)
+            thread.join(None if self.deadline_s is None else CLOSING_S)
 
     # ---- the line; all with the lock held ---------------------------------------------------------
 
@@ -271,10 +271,13 @@ def any_left() -> bool:
 
 async def result(future: Future[Value]) -> Value:
     """Wait for shared work: a caller that is cancelled leaves the work to the others."""
-    return await asyncio.shield(asyncio.wrap_future(future))
+    shared = asyncio.wrap_future(future)
+    shared.add_done_callback(lambda done: done.cancelled() or done.exception())  # who has left asks nothing more
+    return await asyncio.shield(shared)
 
 
 def step_back(niceness: int) -> None:
     """Let other threads go first, and with this one those that it starts, where a thread can do so: on Linux."""
     if niceness and sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + niceness)

@@ -28,10 +28,10 @@ from sam.predictor import ImageEmbedding
 PROGRESS_INTERVAL_S = 0.25
 DEADLINE_S = 300.0
 """For reading and for encoding a picture, each: what takes longer is believed never to end."""
-WAITING_BYTES = 1_000_000_000  # decoded pixels that may wait for the encoder
-_LIGHTEST_PICTURE = 8_000_000  # even a picture of one pixel costs a whole encode: at most 125 wait
+WAITING_BYTES = 500_000_000  # decoded pixels that may wait for the encoder
+_LIGHTEST_PICTURE = 8_000_000  # even a picture of one pixel costs a whole encode: at most 62 wait
 _FAILURE_BYTES = 4_096
-_ENCODER_NICENESS = 5  # whoever asks for a file or a mask waits no slice of an encode for it
+ENCODER_NICENESS = 5  # whoever asks for a file or a mask waits no slice of an encode for it
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +101,13 @@ class Pictures:
     """
 
     def __init__(
-        self, *, cache_bytes: int, limits: PictureLimits, first_s: float | None = None, deadline_s: float = DEADLINE_S
+        self,
+        *,
+        cache_bytes: int,
+        limits: PictureLimits,
+        first_s: float | None = None,
+        deadline_s: float = DEADLINE_S,
+        encodes_at_once: int = 1,
     ) -> None:
         self.limits = limits
         self._reading = Lane("read pictures", capacity=4 * limits.max_bytes, first_s=0.2, deadline_s=deadline_s)
@@ -110,7 +116,8 @@ class Pictures:
             capacity=WAITING_BYTES,
             first_s=first_s or 1,
             deadline_s=deadline_s,
-            niceness=_ENCODER_NICENESS,
+            niceness=ENCODER_NICENESS,
+            workers=encodes_at_once,
         )
         self._finished: ByteCache[Upload] = ByteCache(cache_bytes)
         self._unfinished: dict[str, Upload] = {}
@@ -247,7 +254,7 @@ class Pictures:
 
     def _settle_read(self, job: Job, reading: Future[Picture]) -> None:
         """Tell who waits what became of the file: a picture in line, or a refusal."""
-        if (error := reading.exception()) is not None:
+        if (error := _told(reading)) is not None:
             self._forget(job)
             job.encoded.set_exception(error)
             job.read.set_exception(error)
@@ -257,7 +264,7 @@ class Pictures:
 
     def _settle(self, job: Job, place: Future[Encoded]) -> None:
         """From the line to the cache, whatever happened."""
-        error = place.exception()
+        error = _told(place)
         if error is None:
             self._finish(job, place.result().size)
             job.encoded.set_result(place.result())
@@ -324,3 +331,9 @@ def _final_event(encoded: Future[Encoded]) -> Event:
         return Event("done", {"seconds": round(encoded.result().seconds, 3)})
     problem = error if isinstance(error, Problem) else Unexpected("the log of the server says more")
     return Event("failed", problem.document())
+
+
+def _told(work: Future) -> BaseException | None:
+    """What visitors are told of a failure: where memory is short for one picture, another time it may not be."""
+    error = work.exception()
+    return Busy("too little memory is free", retry_after_s=30) if isinstance(error, MemoryError) else error

@@ -53,6 +53,8 @@ class DemoService:
     Args:
         model: the default, which stays loaded.
         shelf: it and others to choose from; nothing else by default.
+        deadline_s: for an encode, after which it is believed never to end.
+        encodes_at_once: more than one where encodes run on other machines.
     """
 
     def __init__(
@@ -63,12 +65,17 @@ class DemoService:
         cache_bytes: int = 512_000_000,
         limits: PictureLimits = DEFAULT_LIMITS,
         deadline_s: float = DEADLINE_S,
+        encodes_at_once: int = 1,
     ) -> None:
         self.model, self.limits = model, limits
         self._shelf = shelf or _shelf_of_one(model)
         self._shelf.keep(model)
         self._pictures = Pictures(
-            cache_bytes=cache_bytes, limits=limits, first_s=model.times.first_s, deadline_s=deadline_s
+            cache_bytes=cache_bytes,
+            limits=limits,
+            first_s=model.times.first_s,
+            deadline_s=deadline_s,
+            encodes_at_once=encodes_at_once,
         )
         self._decoding = Lane("decode prompts", capacity=_WAITING_DECODES, first_s=0.1)
         self._everything = Everything()
@@ -92,6 +99,8 @@ class DemoService:
         self._shelf.leave_downloads()
         for lane in self._lanes:
             lane.close()
+        for model in self._shelf.loaded.values():
+            model.release()
 
     @property
     def _lanes(self) -> tuple[Lane, ...]:
