@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -19,7 +19,7 @@ from demo.codings import Coding, compress
 from demo.lanes import Lane, result
 from demo.pictures import PictureLimits, picture_name, read_picture, write_png
 from demo.problems import BrokenPicture, Busy, EncodeFailed, Problem, Unexpected, UnknownPicture
-from demo.schemas import Event, Picture, Precision
+from demo.schemas import Event, Picture, Precision, Window
 from demo.service.estimates import EncodeTimes
 from demo.service.models import LoadedModel
 from demo.wire import pack_embedding
@@ -71,8 +71,17 @@ class Upload:
         return all(job.finished for job in self.jobs.values())
 
 
+@dataclass(eq=False, kw_only=True)
+class Encoding:
+    """An encode under way or done, shared by everyone who waits."""
+
+    encoded: Future[Encoded] = field(default_factory=Future)
+    started_at: float | None = None
+    fp16_zstd_file: bytes | None = None
+
+
 @dataclass(eq=False)
-class Job:
+class Job(Encoding):
     """One picture's way from its file to one model's embedding; both futures are shared by everyone who waits.
 
     place: its piece of work in the line to the encoder, once it is there.
@@ -82,10 +91,7 @@ class Job:
     weights_hash: str
     times: EncodeTimes
     read: Future[Picture] = field(default_factory=Future)
-    encoded: Future[Encoded] = field(default_factory=Future)
     place: Future[Encoded] | None = None
-    started_at: float | None = None
-    fp16_zstd_file: bytes | None = None
     finished: bool = False
     size: int = 0
 
@@ -193,12 +199,22 @@ class Pictures:
             data = self._known(image_id).data
         return await result(self._reading.submit(read_picture, data, self.limits, weight=len(data)))
 
+    def encode_window(self, way: Encoding, image_id: str, model: LoadedModel, window: Window) -> Future[Encoded]:
+        """Read a window of a picture that is here and put it in the line to the encoder."""
+        with self._lock:
+            data = self._known(image_id).data
+        x, y, width, height = window
+        pixels = read_picture(data, self.limits)[y : y + height, x : x + width].copy()
+        view = replace(_describe(image_id, pixels, model), origin_xy=(x, y))
+        weight = max(pixels.nbytes, _LIGHTEST_PICTURE)
+        return self._encoding.submit(_encode, way, model, view, pixels, weight=weight)
+
     async def png_file(self, image_id: str) -> bytes:
         """The picture as browsers show it, upright."""
         pixels = await self.pixels(image_id)
         return await result(self._reading.submit(write_png, pixels, weight=pixels.nbytes))
 
-    async def file(self, job: Job, precision: Precision, coding: Coding) -> tuple[bytes, Coding]:
+    async def file(self, job: Encoding, precision: Precision, coding: Coding) -> tuple[bytes, Coding]:
         """The embedding as a safetensors body, and how it is coded: fp32 always travels as it is."""
         encoded = await result(job.encoded)
         if precision == "fp32":
@@ -222,12 +238,13 @@ class Pictures:
         return upload
 
     def _begin(self, upload: Upload, model: LoadedModel, visitor: str) -> Job:
-        """A new job, whose model stays until it is done."""
+        """A new job, whose model stays until it is done; Busy before the file is read, if there is no room."""
+        self._encoding.require_room(weight=_LIGHTEST_PICTURE, visitor=visitor)
         job = Job(upload, model.info.weights_hash, model.times)
         with ExitStack() as stack:
             stack.enter_context(model.using())
             reading = self._reading.submit(self._read, job, model, visitor, weight=len(upload.data), visitor=visitor)
-            job.encoded.add_done_callback(_closing(stack.pop_all()))
+            job.encoded.add_done_callback(closing(stack.pop_all()))
         upload.jobs[job.weights_hash] = job
         self._unfinished[upload.id] = upload
         reading.add_done_callback(partial(self._settle_read, job))
@@ -254,7 +271,7 @@ class Pictures:
 
     def _settle_read(self, job: Job, reading: Future[Picture]) -> None:
         """Tell who waits what became of the file: a picture in line, or a refusal."""
-        if (error := _told(reading)) is not None:
+        if (error := told(reading)) is not None:
             self._forget(job)
             job.encoded.set_exception(error)
             job.read.set_exception(error)
@@ -264,7 +281,7 @@ class Pictures:
 
     def _settle(self, job: Job, place: Future[Encoded]) -> None:
         """From the line to the cache, whatever happened."""
-        error = _told(place)
+        error = told(place)
         if error is None:
             self._finish(job, place.result().size)
             job.encoded.set_result(place.result())
@@ -306,7 +323,7 @@ def _describe(image_id: str, pixels: np.ndarray, model: LoadedModel) -> Picture:
     return Picture(image_id, tuple(frame.original_hw), tuple(frame.resized_hw), model.info)
 
 
-def _encode(job: Job, model: LoadedModel, picture: Picture, pixels: np.ndarray) -> Encoded:
+def _encode(job: Encoding, model: LoadedModel, picture: Picture, pixels: np.ndarray) -> Encoded:
     """On the encoding lane: from pixels to what travels."""
     job.started_at = time.monotonic()
     embedding = model.encode(pixels)
@@ -321,7 +338,7 @@ def _pack(embedding: ImageEmbedding, precision: Precision, picture: Picture, pro
     return pack_embedding(features, precision, picture=picture, prompt_frame=prompt_frame)
 
 
-def _closing(stack: ExitStack) -> Callable[[Future], None]:
+def closing(stack: ExitStack) -> Callable[[Future], None]:
     return lambda _: stack.close()
 
 
@@ -333,7 +350,7 @@ def _final_event(encoded: Future[Encoded]) -> Event:
     return Event("failed", problem.document())
 
 
-def _told(work: Future) -> BaseException | None:
+def told(work: Future) -> BaseException | None:
     """What visitors are told of a failure: where memory is short for one picture, another time it may not be."""
     error = work.exception()
     return Busy("too little memory is free", retry_after_s=30) if isinstance(error, MemoryError) else error
