@@ -61,6 +61,6 @@ function masksOfWork({ things, sketch }) {
 }
 
 /** @param {number} bytes */
-function megabytes(bytes) {
+export function megabytes(bytes) {
   return `${Math.max(1, Math.round(bytes / 1e6))} MB`;
 }

@@ -261,10 +261,10 @@ function phaseText(phase, form = 'full') {
  * @param {State} state
  * @returns {[string, string][]}
  */
-function factsOf({ service, picture, latencies }) {
+function factsOf({ service, models, picture, latencies }) {
   /** @type {[string, string][]} */
   const facts = [];
-  if (service.status === 'ready') facts.push(['Model', service.info.model.id]);
+  if (service.status === 'ready' && models.offers.length < 2) facts.push(['Model', service.info.model.id]);
   const size = picture && pictureSize(picture);
   if (size) facts.push(['Picture', `${size.width} × ${size.height}`]);
   if (picture?.encodeSeconds != null) facts.push(['Encode', `${picture.encodeSeconds.toFixed(picture.encodeSeconds < 10 ? 2 : 0)} s`]);
