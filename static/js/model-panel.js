@@ -22,7 +22,7 @@ export function mountModels(store, actions) {
     const { offers, coming } = models;
     button.hidden = offers.length < 2;
     button.dataset.status = coming ? 'loading' : 'ready';
-    setText(button, `Model: ${offers.find(({ id }) => id === (coming ?? used))?.title ?? '…'}`);
+    setText(find(button, 'b'), offers.find(({ id }) => id === used)?.title ?? '…');
     const held = document.activeElement?.closest('#models li')?.id;
     list.replaceChildren(...offers.map((offer) => row(offer, models, offer.id === used, actions)));
     if (held) (document.getElementById(held)?.querySelector('button') ?? popover).focus();
@@ -51,7 +51,7 @@ function row(offer, { coming, share, asked }, used, actions) {
     if (coming === id) item.append(track(share));
     item.append(buttons(offerTo('Cancel', () => actions.cancelDownload(id))));
   } else if (asked === id) {
-    item.append(create('span', { textContent: termsOf(offer) }), buttons(
+    item.append(create('span', { className: 'terms', textContent: termsOf(offer) }), buttons(
       offerTo('Agree and download', () => actions.downloadModel(id), 'primary'),
       offerTo('Not now', actions.dismissDownload),
     ));
@@ -83,13 +83,13 @@ function wordsOf({ state, bytes, problem }, coming) {
   const size = bytes ? megabytes(bytes) : 'size unknown';
   switch (state) {
     case 'downloading':
-      return `Downloading ${size} to the server…`;
+      return bytes ? `Downloading ${size}…` : 'Downloading…';
     case 'loading':
       return 'The server loads it…';
     case 'failed':
       return `${problem?.title}: ${problem?.detail}`;
     case 'not_downloaded':
-      return `Not downloaded yet, ${size}.`;
+      return `Not downloaded, ${size}.`;
     default:
       return coming ? 'Getting ready…' : state === 'loaded' ? 'Ready.' : `On the server, ${size}.`;
   }
