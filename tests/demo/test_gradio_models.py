@@ -1,6 +1,7 @@
 """Gradio's page and clients choose among models: each visitor for themselves, with the prompts asked anew."""
 
 import asyncio
+import hashlib
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ TUNED = "tuned"
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory):
+def sources(tmp_path_factory) -> list[str]:
     """The embedded model, a copy of it that means something else, and one that cannot be loaded."""
     folder = tmp_path_factory.mktemp("models")
     tuned = load_sam("tiny")
@@ -33,7 +34,12 @@ def service(tmp_path_factory):
         tuned.mask_decoder.iou_prediction_head.layers[-1].bias.add_(torch.tensor([0.0, -0.3, 0.1, -0.2]))
     tuned.save(folder / f"{TUNED}.safetensors")
     (folder / "broken.pth").write_bytes(b"no weights")
-    offers = offers_of(["tiny", str(folder / f"{TUNED}.safetensors"), str(folder / "broken.pth")], downloads=True)
+    return ["tiny", str(folder / f"{TUNED}.safetensors"), str(folder / "broken.pth")]
+
+
+@pytest.fixture
+def service(sources):
+    offers = offers_of(sources, downloads=True)
     shelf = ModelShelf(offers, lambda offer: LoadedModel(load_sam(offer.source)), max_bytes=10**9, downloads=True)
     service = DemoService(LoadedModel(load_sam("tiny")), shelf=shelf, limits=LIMITS)
     service.warm_up = lambda: None  # no decoder graph is needed here
@@ -88,7 +94,7 @@ def test_what_is_not_downloaded_is_not_offered_here(service):
 
 
 def test_two_visitors_use_different_models_at_the_same_time(service, picture):
-    with serving(mount_gradio(create_app(service), service), lent=True) as address:
+    with serving(mount_gradio(create_app(service), service)) as address:
         anna, bob = (Client(address + "/gradio/", verbose=False, httpx_kwargs={"timeout": 120}) for _ in range(2))
         assert [model["id"] for model in anna.predict(api_name="/models")] == ["tiny", TUNED, "broken"]
         assert anna.predict(TUNED, api_name="/choose_model") == {"model": TUNED}
@@ -97,7 +103,7 @@ def test_two_visitors_use_different_models_at_the_same_time(service, picture):
             client.predict(handle_file(str(picture)), api_name="/open")
             desks[model] = client.predict("add", 30, 40, api_name="/click")
         assert (desks[TUNED]["model"], desks["tiny"]["model"]) == (TUNED, None)
-        [image_id] = {upload for upload in service._pictures.cached._entries}
+        image_id = hashlib.sha256(picture.read_bytes()).hexdigest()
         for model, desk in desks.items():
             assert np.allclose(desk["candidates"], asyncio.run(scores_of(service, image_id, model)), atol=1e-3)
         assert desks[TUNED]["candidates"] != desks["tiny"]["candidates"]
