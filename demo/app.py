@@ -36,12 +36,13 @@ from demo.problems import (
     TooManyPixels,
     TooManyRequests,
     Unexpected,
+    UnfitView,
     UnknownPicture,
     UnsupportedPicture,
 )
 from demo.prompt_routes import add_prompt_routes
 from demo.rates import RateLimits
-from demo.reference import EVENT_STREAM, SAFETENSORS, Hash, add_reference, binary, describe, refusals
+from demo.reference import EVENT_STREAM, SAFETENSORS, Hash, View, add_reference, binary, describe, refusals
 from demo.safeguards import NONE, Safeguards
 from demo.schemas import (
     HealthReply,
@@ -49,6 +50,8 @@ from demo.schemas import (
     Picture,
     Precision,
     Service,
+    ViewReply,
+    Window,
 )
 from demo.streams import stream
 
@@ -196,9 +199,43 @@ def _add_image_routes(app: FastAPI, service: Service, prefix: str) -> None:
     )
     async def embedding(request: Request, image_id: Hash, weights_hash: Hash, precision: Precision) -> Response:
         """The weights name the model."""
-        wanted = coding_for(request, ("zstd",))
-        body, coding = await service.embedding_file(image_id, weights_hash, precision, wanted)
-        etag = f"{image_id[:32]}-{weights_hash[:32]}-{precision}-{coding}"
+        return await embedding_of(request, image_id, weights_hash, precision)
+
+    @app.get(
+        "/api/images/{image_id}/views/{view}",
+        summary="A closer view of a picture, as soon as it is encoded",
+        tags=["pictures"],
+        responses=refusals(UnknownPicture, UnfitView, EncodeFailed, TooManyRequests, *LENDING),
+    )
+    async def closer_view(request: Request, image_id: Hash, view: View, model: ChosenModel = None) -> ViewReply:
+        """Windows x,y,width,height that are encoded by themselves, for finer masks where somebody zooms in. Their sides
+        are 128, 256, 512, ... pixels, or the picture's where that is shorter, and they begin at multiples of half their
+        side, or end where the picture does. A window of another kind is refused, naming the nearest.
+        """
+        visitor = client_of(request.scope)
+        return _describe_view(*await service.view(image_id, _window(view), model=model, visitor=visitor), prefix)
+
+    @app.get(
+        "/api/embeddings/{image_id}/{weights_hash}/{precision}/{view}",
+        summary="A view's embedding, as soon as it is there",
+        tags=["pictures"],
+        response_class=Response,
+        responses={
+            **binary(SAFETENSORS, "The tensor image_embeddings [1,256,64,64], immutable"),
+            **refusals(UnknownPicture, OtherWeights, UnfitView, EncodeFailed, TooManyRequests, *LENDING),
+        },
+    )
+    async def view_embedding(
+        request: Request, image_id: Hash, weights_hash: Hash, precision: Precision, view: View
+    ) -> Response:
+        return await embedding_of(request, image_id, weights_hash, precision, view)
+
+    async def embedding_of(
+        request: Request, image_id: str, weights_hash: str, precision: Precision, view: str = ""
+    ) -> Response:
+        wanted, window = coding_for(request, ("zstd",)), _window(view) if view else None
+        body, coding = await service.embedding_file(image_id, weights_hash, precision, wanted, window)
+        etag = f"{image_id[:32]}-{weights_hash[:32]}-{precision}-{coding}" + (f"-{view}" if view else "")
         return immutable(request, body, etag=etag, media_type=SAFETENSORS, coding=coding)
 
 
@@ -238,10 +275,28 @@ def _describe_picture(picture: Picture, chosen: str | None, prefix: str) -> Imag
         embedding_url=f"{prefix}/api/embeddings/{picture.id}/{picture.model.weights_hash}/fp16",
         events_url=f"{image}/events{query}",
         decode_url=f"{image}/decode{query}",
+        views_url=f"{image}/views/{{view}}{query}",
         picture_url=f"{image}/picture",
         predict_url=f"{image}/predict{query}",
         everything_url=f"{image}/everything{query}",
     )
+
+
+def _describe_view(view: Picture, seconds: float, prefix: str) -> ViewReply:
+    named = ",".join(map(str, view.window))
+    return ViewReply(
+        window=view.window,
+        resized_width=view.resized_hw[1],
+        resized_height=view.resized_hw[0],
+        model=view.model,
+        embedding_url=f"{prefix}/api/embeddings/{view.id}/{view.model.weights_hash}/fp16/{named}",
+        seconds=round(seconds, 3),
+    )
+
+
+def _window(view: str) -> Window:
+    x, y, width, height = map(int, view.split(","))
+    return (x, y, width, height)
 
 
 # ---- refusals -------------------------------------------------------------------------------------

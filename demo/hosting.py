@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 _HOST = re.compile(r"\*|(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]")
+_AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d*)?")
 _ORIGIN = re.compile(r"https?://(\*\.)?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*(:\d+)?")
 
 
@@ -74,9 +75,9 @@ class Hosting:
 
 
 def host_name(host: str) -> str:
-    """The name or address in a header Host, without its port, as names are compared."""
-    name = host[: host.find("]") + 1] if host.startswith("[") else host.partition(":")[0]
-    return name.lower().removesuffix(".")
+    """The name or address in a header Host, without its port, as names are compared; empty where it has none."""
+    found = _AUTHORITY.fullmatch(host)
+    return found[1].lower().removesuffix(".") if found else ""
 
 
 DIRECT = Hosting()

@@ -34,9 +34,9 @@ class OwnOrigin:
 
     def _problem(self, scope: Scope) -> Problem | None:
         headers = Headers(scope=scope)
-        host = headers.get("host", "")
-        if not self.hosting.serves(host):
-            return OtherHost(host)
+        for host in (headers.get("host", ""), *_forwarded(headers)):
+            if not self.hosting.serves(host):
+                return OtherHost(host)
         if scope["method"] not in _CHANGE_NOTHING and not self._is_own(headers):
             return OtherSite(headers.get("origin", ""))
         return None
@@ -48,6 +48,12 @@ class OwnOrigin:
         if site is not None:
             return site in _OWN_SITES
         return origin is None or is_at(origin, headers.get("host", ""))
+
+
+def _forwarded(headers: Headers) -> list[str]:
+    """Hosts in X-Forwarded-Host, of which Gradio makes addresses, whoever sent it."""
+    values = ",".join(headers.getlist("x-forwarded-host")).split(",")
+    return [value.strip() for value in values if value.strip()]
 
 
 def is_at(origin: str, host: str) -> bool:

@@ -105,6 +105,8 @@ def _open(data: bytes, limits: PictureLimits) -> Image.Image:
 def _load(image: Image.Image) -> None:
     try:
         image.load()
+    except MemoryError:
+        raise
     except Exception as error:  # as above
         raise BrokenPicture(f"its pixels cannot be read: {error}") from error
 

@@ -8,6 +8,7 @@ Problem
 ├── UnsupportedPicture 415      not one of the picture formats we read
 ├── BrokenPicture 422           a format we read, but damaged or cut short
 ├── UnknownPicture 404          never uploaded, or it left the cache
+├── UnfitView 422               no view of the picture, or prompts outside of it
 ├── UnknownSearch 404           no search of this name is under way
 ├── UnknownDecoder 404          no decoder graph has this hash
 ├── UnknownModel 404            no model of this name is offered
@@ -111,6 +112,10 @@ class BrokenPicture(Problem):
 
 class UnknownPicture(Problem):
     status, title = 404, "The picture is not here; upload it again"
+
+
+class UnfitView(Problem):
+    status, title = 422, "This is no view of the picture"
 
 
 class UnknownSearch(Problem):

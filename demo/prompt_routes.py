@@ -23,6 +23,7 @@ from demo.problems import (
     TooManyBytes,
     TooManyRequests,
     Unexpected,
+    UnfitView,
     UnknownPicture,
     UnknownSearch,
 )
@@ -42,6 +43,7 @@ from demo.streams import stream, update_event
 
 log = logging.getLogger(__name__)
 _ASKED = refusals(UnknownPicture, BadRequest, TooManyBytes, TooManyRequests, *LENDING)
+_LOOKED = refusals(UnknownPicture, BadRequest, UnfitView, TooManyBytes, TooManyRequests, *LENDING)
 
 
 def add_prompt_routes(app: FastAPI, service: Service, prefix: str) -> None:
@@ -58,7 +60,7 @@ def _decode_routes(service: Service) -> APIRouter:
         "/api/images/{image_id}/decode",
         summary="All four low-resolution masks of one prompt",
         response_class=Response,
-        responses={**binary(SAFETENSORS, "low_res_logits fp16 [4,256,256], iou_predictions fp32 [4]"), **_ASKED},
+        responses={**binary(SAFETENSORS, "low_res_logits fp16 [4,256,256], iou_predictions fp32 [4]"), **_LOOKED},
     )
     async def decode(request: Request, image_id: Hash, prompts: Prompts, model: ChosenModel = None) -> Response:
         """What the decoder in the browser would answer; the page asks here where it cannot decode itself."""
@@ -72,7 +74,7 @@ def _predict_routes(service: Service) -> APIRouter:
     router = APIRouter(route_class=route_with_bodies_of(MAX_PREDICT_BYTES), tags=["prompts"])
 
     @router.post(
-        "/api/images/{image_id}/predict", summary="Masks for points, boxes and masks, in batches", responses=_ASKED
+        "/api/images/{image_id}/predict", summary="Masks for points, boxes and masks, in batches", responses=_LOOKED
     )
     async def predict(
         request: Request, image_id: Hash, wanted: Annotated[PredictRequest, Body()], model: ChosenModel = None

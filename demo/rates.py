@@ -27,6 +27,7 @@ COSTLY = {
     "uploads": re.compile(rf"POST (/api/images|{_GRADIO}upload)|GET /api/images/[^/]+"),
     "models": re.compile(r"(POST|DELETE) /api/models/[^/]+/(load|download)"),
     "searches": re.compile(r"POST /api/images/[^/]+/everything"),
+    "views": re.compile(r"GET /api/(images/[^/]+/views|embeddings/[^/]+/[^/]+/[^/]+)/[^/]+"),
     "prompts": re.compile(rf"POST (/api/images/[^/]+/(decode|predict)|{_GRADIO}(queue/join|call/\w+))"),
 }
 """What is counted together: method and path, without a prefix. In Gradio every step asks the model."""
@@ -43,6 +44,7 @@ class Rates:
     prompts: int | None = None
     searches: int | None = None
     models: int | None = None
+    views: int | None = None
 
     def __post_init__(self) -> None:
         for name in COSTLY:
@@ -52,8 +54,10 @@ class Rates:
 
 
 UNLIMITED = Rates()
-PUBLIC = Rates(uploads=30, prompts=1200, searches=10, models=10)
-"""For a server that others reach. A page that cannot decode itself asks for up to twenty masks a second."""
+PUBLIC = Rates(uploads=30, prompts=1200, searches=10, models=10, views=120)
+"""For a server that others reach. A page that cannot decode itself asks for up to twenty masks a second, and twice for
+each closer view.
+"""
 
 
 def read_rates(text: str) -> Rates:

@@ -21,6 +21,9 @@ _SHA = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
 Hash = Annotated[str, InPath(pattern=r"^[0-9a-f]{64}$", examples=[_SHA])]
 
+View = Annotated[str, InPath(pattern=r"^\d{1,6}(,\d{1,6}){3}$", examples=["256,128,256,256"])]
+"""x,y,width,height of a view, as it stands in an address."""
+
 
 def describe(limits: PictureLimits) -> str:
     """What a reader of the API must know before its routes."""

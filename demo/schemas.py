@@ -30,6 +30,10 @@ MULTIPART_OVERHEAD_BYTES = 64 * 1024
 Coordinate = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Offset = Annotated[int, Field(ge=0, lt=1_000_000)]
+Length = Annotated[int, Field(ge=1, lt=1_000_000)]
+Window = tuple[Offset, Offset, Length, Length]
+"""x, y, width, height in pixels of the upright picture."""
 
 
 def _read_mask(given: Any) -> np.ndarray | None:
@@ -58,7 +62,8 @@ MaskLogits = Annotated[np.ndarray | None, BeforeValidator(_read_mask), WithJsonS
 class Prompts(BaseModel):
     """Clicks (label 1 positive, 0 negative) and at most one box, in pixels of the upright original.
 
-    `mask` is an earlier answer's low-resolution logits that these prompts correct.
+    `mask` is an earlier answer's low-resolution logits that these prompts correct. `view` is the window to look at, one
+    of the picture's views (see `GET /api/images/{image_id}/views/{view}`), and where `mask` was answered.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
@@ -67,6 +72,7 @@ class Prompts(BaseModel):
     labels: Annotated[list[Literal[0, 1]], Field(max_length=MAX_POINTS)] = []
     box: tuple[Coordinate, Coordinate, Coordinate, Coordinate] | None = None
     mask: MaskLogits = None
+    view: Window | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> Prompts:
@@ -76,7 +82,14 @@ class Prompts(BaseModel):
             raise ValueError("neither a point nor a box; at least one is needed")
         if self.box and (self.box[0] > self.box[2] or self.box[1] > self.box[3]):
             raise ValueError(f"box {self.box} is not x0 <= x1, y0 <= y1")
+        if self.view and (outside := [each for each in self.places if not _holds(self.view, each)]):
+            raise ValueError(f"{outside[0]} does not lie in the view {self.view}")
         return self
+
+    @property
+    def places(self) -> list[tuple[float, float]]:
+        """The points and the box's two corners."""
+        return [*self.points, *((self.box[:2], self.box[2:]) if self.box else ())]
 
     @property
     def ambiguous(self) -> bool:
@@ -84,25 +97,36 @@ class Prompts(BaseModel):
         return len(self.points) == 1 and self.box is None
 
 
+def _holds(window: Window, point: tuple[float, float]) -> bool:
+    x, y, width, height = window
+    return x <= point[0] <= x + width and y <= point[1] <= y + height
+
+
 class PredictRequest(BaseModel):
     """A batch of prompts, each answered by itself.
 
     `masks`: `best` gives one mask for each prompt, `all` the model's three, best first. `format`: `rle` is COCO's
     compressed run lengths {"size": [height, width], "counts": text}, `png` base64 of a black and white PNG as large as
-    the picture, `logits` base64 of 256 x 256 little-endian fp16, which a later prompt takes as its `mask`.
+    the picture, `logits` base64 of 256 x 256 little-endian fp16, which a later prompt takes as its `mask`. `shown`: the
+    window [x, y, width, height] that somebody looks at. Zoomed in, masks are finer: points are answered in the view
+    that fits what is shown, a box in the one that fits the box, what a view cuts in a larger one; its `view` tells.
     """
 
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
         json_schema_extra={
-            "examples": [{"prompts": [{"points": [[320, 210]], "labels": [1]}, {"box": [40, 30, 410, 300]}]}]
+            "examples": [
+                {"prompts": [{"points": [[320, 210]], "labels": [1]}, {"box": [40, 30, 410, 300]}]},
+                {"prompts": [{"points": [[320, 210]], "labels": [1]}], "shown": [260, 150, 160, 120]},
+            ]
         },
     )
 
     prompts: Annotated[list[Prompts], Field(min_length=1, max_length=MAX_BATCH)]
     masks: Literal["best", "all"] = "best"
     format: Literal["rle", "png", "logits"] = "rle"
+    shown: Window | None = None
 
 
 class EverythingRequest(BaseModel):
@@ -217,9 +241,24 @@ class ImageReply(BaseModel):
     embedding_url: str
     events_url: str
     decode_url: str
+    views_url: Annotated[str, Field(description="A template; {view} stands for x,y,width,height.")]
     picture_url: str
     predict_url: str
     everything_url: str
+
+
+class ViewReply(BaseModel):
+    """Answer of GET /api/images/{image_id}/views/{view}: a window of the picture, encoded by itself in `seconds`.
+
+    `resized_width` and `resized_height` are its size in the model's input; prompts count from the window's corner.
+    """
+
+    window: Annotated[Window, Field(examples=[[256, 128, 256, 256]])]
+    resized_width: int
+    resized_height: int
+    model: ModelInfo
+    embedding_url: str
+    seconds: float
 
 
 Rle = Annotated[dict[str, Any], Field(examples=[{"size": [427, 640], "counts": "o`b0g0f<2N2N1O2N2N"}])]
@@ -228,7 +267,8 @@ Rle = Annotated[dict[str, Any], Field(examples=[{"size": [427, 640], "counts": "
 class MaskReply(BaseModel):
     """A mask, the IoU that the model predicts, and how little the mask hangs on its threshold, from 0 to 1.
 
-    `area` in pixels; `box` [x0, y0, x1, y1] around them, null for an empty mask.
+    `area` in pixels; `box` [x0, y0, x1, y1] around them, null for an empty mask. `view`: the window that was looked at,
+    null for all of the picture; logits are of it.
     """
 
     mask: Rle | str
@@ -236,6 +276,7 @@ class MaskReply(BaseModel):
     stability: float
     area: int
     box: tuple[int, int, int, int] | None
+    view: Window | None = None
 
 
 class PredictReply(BaseModel):
@@ -251,6 +292,8 @@ class PredictReply(BaseModel):
 class HealthReply(BaseModel):
     """Answer of GET /healthz; `queue` counts encodes that wait or run, `searches` those of everything mode.
 
+    `encodes` were done since the start and took `encode_seconds` in all.
+
     `model` and `encoder` are those of the default; `loaded` are the models in memory, `loaded_bytes` what they take.
 
     `lost_threads`: workers that did not come back from a picture or a prompt. While others can take their place the
@@ -264,6 +307,8 @@ class HealthReply(BaseModel):
     loaded: list[str]
     loaded_bytes: int
     queue: int
+    encodes: int
+    encode_seconds: float
     cached_pictures: int
     cached_bytes: int
     searches: int
@@ -271,12 +316,21 @@ class HealthReply(BaseModel):
 
 @dataclass(frozen=True)
 class Picture:
-    """An uploaded picture as a model takes it: the sha256 of its file, its sizes, and the model."""
+    """An uploaded picture, or a view of it, as a model takes it: the sha256 of its file, its sizes, the model.
+
+    origin_xy: where in the picture a view begins.
+    """
 
     id: str
     original_hw: tuple[int, int]
     resized_hw: tuple[int, int]
     model: ModelInfo
+    origin_xy: tuple[int, int] = (0, 0)
+
+    @property
+    def window(self) -> Window:
+        """Where it lies in the picture; a picture lies in itself."""
+        return (*self.origin_xy, self.original_hw[1], self.original_hw[0])
 
     @property
     def pixels(self) -> int:
@@ -445,8 +499,12 @@ class Service(Protocol):
     async def png_file(self, image_id: str) -> bytes: ...
 
     async def embedding_file(
-        self, image_id: str, weights_hash: str, precision: Precision, coding: Coding
+        self, image_id: str, weights_hash: str, precision: Precision, coding: Coding, view: Window | None = None
     ) -> tuple[bytes, Coding]: ...
+
+    async def view(
+        self, image_id: str, window: Window, *, model: str | None = None, visitor: str = ""
+    ) -> tuple[Picture, float]: ...
 
     async def decode_file(
         self, image_id: str, prompts: Prompts, *, model: str | None = None, visitor: str = ""

@@ -27,7 +27,8 @@ SPACE_DEFAULTS = {
 nothing but its proxy reaches the server, from a private address and under the Space's names."""
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 _PREPROCESSING = ("auto", "sam", "medsam")
-_ENCODERS = ("auto", "torch", "onnxruntime", "bf16")
+_ENCODERS = ("auto", "torch", "onnxruntime", "bf16", "ray")
+_REPLICAS = re.compile(r"([1-9]\d{0,3})(?:-([1-9]\d{0,3}))?")
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 _EPILOG = f"""\
 Every flag has a variable in the environment: --cache-mb is {ENVIRONMENT_PREFIX}CACHE_MB. The flag wins.
@@ -55,6 +56,7 @@ class Settings:
     download: bool = False
     device: str = "auto"
     encoder: str = "auto"
+    replicas: str = "1"
     cache_mb: int = 512
     max_upload_mb: int = 50
     max_megapixels: int = 60
@@ -82,7 +84,7 @@ class Settings:
         _one_of("log-format", self.log_format, LOG_FORMATS)
         if not self.host or not self.checkpoint:
             raise ValueError(f"host is {self.host!r} and checkpoint is {self.checkpoint!r}; neither may be empty")
-        _ = self.hosting, self.proxy_networks, self.safeguards  # refuse what they cannot do
+        _ = self.hosting, self.proxy_networks, self.safeguards, self.replica_range  # refuse what they cannot do
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -92,6 +94,15 @@ class Settings:
     @property
     def models_bytes(self) -> int:
         return self.models_mb * 1_000_000
+
+    @property
+    def replica_range(self) -> tuple[int, int]:
+        """The least and the most encoders on Ray."""
+        found = _REPLICAS.fullmatch(self.replicas)
+        least, most = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+        if least > most:
+            raise ValueError(f"replicas is {self.replicas!r}; it looks like 2, or like 1-8")
+        return least, most
 
     @property
     def cache_bytes(self) -> int:
@@ -176,8 +187,10 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--encoder",
         choices=_ENCODERS,
-        help="how pictures are encoded (default auto: the fastest exact way here); bf16 is not exact, fast with AMX",
+        help="how pictures are encoded (default auto: the fastest exact way here); bf16 is not exact, fast with AMX; "
+        "ray: on a cluster, that of RAY_ADDRESS or of this machine",
     )
+    add("--replicas", metavar="LEAST-MOST", help=f"encoders on Ray (default {default.replicas})")
     add("--device", help=f"auto, cpu, cuda, cuda:1 or mps (default {default.device})")
     add("--cache-mb", type=int, metavar="MB", help=f"memory for encoded pictures (default {default.cache_mb})")
     add(

@@ -11,10 +11,11 @@ _DTYPES: dict[Precision, type] = {"fp16": np.float16, "fp32": np.float32}
 
 
 def pack_embedding(features: np.ndarray, precision: Precision, *, picture: Picture, prompt_frame: int) -> bytes:
-    """Features float32 [1,256,64,64] -> tensor "image_embeddings", with what binds it to its weights."""
+    """Features float32 [1,256,64,64] -> tensor "image_embeddings", with what binds it to weights and window."""
     metadata = {
         "format": "sam-embedding",
         **_bindings(picture),
+        "window": ",".join(map(str, picture.window)),
         "original_height": str(picture.original_hw[0]),
         "original_width": str(picture.original_hw[1]),
         "resized_height": str(picture.resized_hw[0]),

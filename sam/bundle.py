@@ -29,7 +29,7 @@ from .export import (
     write_files,
 )
 from .model import SAM
-from .onnx_graph import Precision
+from .onnx_graph import Precision, require_whole
 from .verification import Agreement, VerificationError
 
 FRONTENDS = (*DECODERS, "hover")
@@ -165,12 +165,14 @@ class Claim:
 
     @classmethod
     def read(cls, path: Path) -> Claim:
-        """Raises `ValueError` for what is no ONNX file."""
+        """Raises `ValueError` for what is no ONNX file, or not all of one."""
         data = path.read_bytes()
         try:
-            properties = {entry.key: entry.value for entry in onnx.load_model_from_string(data).metadata_props}
+            model = onnx.load_model_from_string(data)
         except Exception as error:  # protobuf's own exception, which differs between its implementations
             raise ValueError(f"{path} is not an ONNX file") from error
+        require_whole(model)
+        properties = {entry.key: entry.value for entry in model.metadata_props}
         return cls(path, data, *(properties.get(f"sam.{key}") for key in ("contract", "precision", "weights_hash")))
 
 

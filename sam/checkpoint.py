@@ -280,7 +280,7 @@ def _read_pickle(path: Path) -> State:
         code = re.search(r"GLOBAL (\S+)", str(error))
         found = f"holds pickled objects or code ({code[1]}), which are never loaded" if code else "not a checkpoint"
         raise CheckpointError(f"{path}: {found}") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
+    except Exception as error:  # a damaged pickle trips its reader over whatever the damage made of it
         raise CheckpointError(f"{path}: not a checkpoint, or a truncated one ({_first_line(error)})") from error
     for key in BUNDLE_KEYS:
         if isinstance(data, dict) and isinstance(data.get(key), dict):

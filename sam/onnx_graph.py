@@ -1,6 +1,7 @@
 """Rewrites of an ONNX graph that keep its meaning: shape arithmetic folded, weights stored smaller, versions pinned.
 
-Functions on `onnx.ModelProto`, which they change in place; they know nothing of SAM. Only `export` imports this module.
+Functions on `onnx.ModelProto`, which they change in place; they know nothing of SAM. `export`, `bundle` and
+`verification` import this module.
 """
 
 from __future__ import annotations
@@ -34,10 +35,30 @@ PACKED_ELEMENTS = 1024  # smaller weights (biases, norms, tokens) stay fp32: the
 
 
 def session(model: bytes) -> onnxruntime.InferenceSession:
-    """Open a graph on the CPU, with one thread per core and errors only."""
+    """Open a graph on the CPU, with one thread per core and errors only. `ValueError` for one that cannot be run."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    try:
+        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime has a dozen of its own
+        raise ValueError(f"the graph cannot be run: {str(error).splitlines()[0]}") from error
+
+
+def require_whole(model: ModelProto) -> None:
+    """`ValueError` for a graph that has weights in other files, whichever they are."""
+    for tensor in _tensors(model.graph):
+        if tensor.data_location == TensorProto.EXTERNAL:
+            raise ValueError(f"its weights {tensor.name!r} lie in another file, and only one file is read")
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[TensorProto]:
+    """Of a graph and those in its nodes."""
+    yield from graph.initializer
+    yield from (part for sparse in graph.sparse_initializer for part in (sparse.values, sparse.indices))
+    for attribute in (attribute for node in graph.node for attribute in node.attribute):
+        yield from (attribute.t, *attribute.tensors)
+        for inner in (attribute.g, *attribute.graphs):
+            yield from _tensors(inner)
 
 
 # --- shape arithmetic ------------------------------------------------------------------------------------------------

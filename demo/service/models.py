@@ -25,16 +25,25 @@ DECODERS_BYTES = 60_000_000
 class LoadedModel:
     """Any thread may use it, and says so by `using`: a model in use does not make room for others.
 
-    encode: by default PyTorch's way in this process. encoder: how that is, for people.
+    encode: by default PyTorch's way in this process. encoder: how that is, for people. release: lets go of what
+    `encode` has elsewhere; called once, when the model leaves memory.
     """
 
-    def __init__(self, sam: SAM, encode: Encode | None = None, encoder: EncoderReply | None = None) -> None:
+    def __init__(
+        self,
+        sam: SAM,
+        encode: Encode | None = None,
+        encoder: EncoderReply | None = None,
+        *,
+        release: Callable[[], None] = lambda: None,
+    ) -> None:
         self.sam, self.encode = sam, encode or partial(predictor.encode, sam)
         self.encoder = encoder or EncoderReply(way=encoders.TORCH)
         self.info = ModelInfo(id=sam.config.model_id, weights_hash=sam.weights_hash())
         self.times = EncodeTimes(self.encoder.seconds.get(self.encoder.way))
         self.decoders = Decoders(sam)
         self.bytes = self._bytes()
+        self.release = release
         self.when_idle: Callable[[], None] = lambda: None
         self._users = 0
         self._lock = threading.Lock()

@@ -20,6 +20,7 @@ from sam.predictor import ImageEmbedding
 
 MISSING = 'encoder ray needs Ray Serve, which is not installed; run: pip install "sam-in-the-browser[ray]"'
 APPLICATION = "sam-encoder"
+"""Followed by the weights' hash: each model has replicas of its own."""
 TRIES = 5
 """How often a picture is sent to a replica; each try but the first follows the death of one."""
 PAUSE_S = 0.5
@@ -70,10 +71,12 @@ class RemoteEncoder:
             raise ValueError(MISSING) from None
         if not ray.is_initialized():
             ray.init(include_dashboard=False, log_to_driver=False, logging_level="warning")
+        serve.start(proxy_location="Disabled")  # nobody but this process asks the replicas
         self.replicas, self._serve = replicas, serve
+        self.name = f"{APPLICATION}-{model.weights_hash()[:12]}"
         load = _Load(checkpoint, preprocessing, "cuda" if replicas.num_gpus else "cpu", model.weights_hash())
         try:
-            self._handle = serve.run(_deployment(replicas).bind(load), name=APPLICATION, route_prefix=None)
+            self._handle = serve.run(_deployment(replicas).bind(load), name=self.name, route_prefix=None)
         except RuntimeError as error:
             raise ValueError(f"the encoder does not start on Ray: {error}") from None
 
@@ -103,7 +106,7 @@ class RemoteEncoder:
 
     def close(self) -> None:
         """End the replicas."""
-        self._serve.delete(APPLICATION)
+        self._serve.delete(self.name)
 
 
 @dataclass(frozen=True)

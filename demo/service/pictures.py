@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -19,7 +19,7 @@ from demo.codings import Coding, compress
 from demo.lanes import Lane, result
 from demo.pictures import PictureLimits, picture_name, read_picture, write_png
 from demo.problems import BrokenPicture, Busy, EncodeFailed, Problem, Unexpected, UnknownPicture
-from demo.schemas import Event, Picture, Precision
+from demo.schemas import Event, Picture, Precision, Window
 from demo.service.estimates import EncodeTimes
 from demo.service.models import LoadedModel
 from demo.wire import pack_embedding
@@ -28,10 +28,10 @@ from sam.predictor import ImageEmbedding
 PROGRESS_INTERVAL_S = 0.25
 DEADLINE_S = 300.0
 """For reading and for encoding a picture, each: what takes longer is believed never to end."""
-WAITING_BYTES = 1_000_000_000  # decoded pixels that may wait for the encoder
-_LIGHTEST_PICTURE = 8_000_000  # even a picture of one pixel costs a whole encode: at most 125 wait
+WAITING_BYTES = 500_000_000  # decoded pixels that may wait for the encoder
+_LIGHTEST_PICTURE = 8_000_000  # even a picture of one pixel costs a whole encode: at most 62 wait
 _FAILURE_BYTES = 4_096
-_ENCODER_NICENESS = 5  # whoever asks for a file or a mask waits no slice of an encode for it
+ENCODER_NICENESS = 5  # whoever asks for a file or a mask waits no slice of an encode for it
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +71,17 @@ class Upload:
         return all(job.finished for job in self.jobs.values())
 
 
+@dataclass(eq=False, kw_only=True)
+class Encoding:
+    """An encode under way or done, shared by everyone who waits."""
+
+    encoded: Future[Encoded] = field(default_factory=Future)
+    started_at: float | None = None
+    fp16_zstd_file: bytes | None = None
+
+
 @dataclass(eq=False)
-class Job:
+class Job(Encoding):
     """One picture's way from its file to one model's embedding; both futures are shared by everyone who waits.
 
     place: its piece of work in the line to the encoder, once it is there.
@@ -82,10 +91,7 @@ class Job:
     weights_hash: str
     times: EncodeTimes
     read: Future[Picture] = field(default_factory=Future)
-    encoded: Future[Encoded] = field(default_factory=Future)
     place: Future[Encoded] | None = None
-    started_at: float | None = None
-    fp16_zstd_file: bytes | None = None
     finished: bool = False
     size: int = 0
 
@@ -97,11 +103,18 @@ class Job:
 class Pictures:
     """Reads and encodes pictures on two lanes; whoever names a picture and a model joins their `Job`.
 
-    first_s: seconds that an encode is believed to take until one was measured.
+    first_s: seconds that an encode is believed to take until one was measured. `encodes` counts those that were done,
+    which took `encode_seconds` in all.
     """
 
     def __init__(
-        self, *, cache_bytes: int, limits: PictureLimits, first_s: float | None = None, deadline_s: float = DEADLINE_S
+        self,
+        *,
+        cache_bytes: int,
+        limits: PictureLimits,
+        first_s: float | None = None,
+        deadline_s: float = DEADLINE_S,
+        encodes_at_once: int = 1,
     ) -> None:
         self.limits = limits
         self._reading = Lane("read pictures", capacity=4 * limits.max_bytes, first_s=0.2, deadline_s=deadline_s)
@@ -110,10 +123,12 @@ class Pictures:
             capacity=WAITING_BYTES,
             first_s=first_s or 1,
             deadline_s=deadline_s,
-            niceness=_ENCODER_NICENESS,
+            niceness=ENCODER_NICENESS,
+            workers=encodes_at_once,
         )
         self._finished: ByteCache[Upload] = ByteCache(cache_bytes)
         self._unfinished: dict[str, Upload] = {}
+        self.encodes, self.encode_seconds = 0, 0.0
         self._lock = threading.RLock()  # what is done at once settles its job while it begins
 
     @property
@@ -186,12 +201,22 @@ class Pictures:
             data = self._known(image_id).data
         return await result(self._reading.submit(read_picture, data, self.limits, weight=len(data)))
 
+    def encode_window(self, way: Encoding, image_id: str, model: LoadedModel, window: Window) -> Future[Encoded]:
+        """Read a window of a picture that is here and put it in the line to the encoder."""
+        with self._lock:
+            data = self._known(image_id).data
+        x, y, width, height = window
+        pixels = read_picture(data, self.limits)[y : y + height, x : x + width].copy()
+        view = replace(_describe(image_id, pixels, model), origin_xy=(x, y))
+        weight = max(pixels.nbytes, _LIGHTEST_PICTURE)
+        return self._encoding.submit(_encode, way, model, view, pixels, weight=weight)
+
     async def png_file(self, image_id: str) -> bytes:
         """The picture as browsers show it, upright."""
         pixels = await self.pixels(image_id)
         return await result(self._reading.submit(write_png, pixels, weight=pixels.nbytes))
 
-    async def file(self, job: Job, precision: Precision, coding: Coding) -> tuple[bytes, Coding]:
+    async def file(self, job: Encoding, precision: Precision, coding: Coding) -> tuple[bytes, Coding]:
         """The embedding as a safetensors body, and how it is coded: fp32 always travels as it is."""
         encoded = await result(job.encoded)
         if precision == "fp32":
@@ -215,12 +240,13 @@ class Pictures:
         return upload
 
     def _begin(self, upload: Upload, model: LoadedModel, visitor: str) -> Job:
-        """A new job, whose model stays until it is done."""
+        """A new job, whose model stays until it is done; Busy before the file is read, if there is no room."""
+        self._encoding.require_room(weight=_LIGHTEST_PICTURE, visitor=visitor)
         job = Job(upload, model.info.weights_hash, model.times)
         with ExitStack() as stack:
             stack.enter_context(model.using())
             reading = self._reading.submit(self._read, job, model, visitor, weight=len(upload.data), visitor=visitor)
-            job.encoded.add_done_callback(_closing(stack.pop_all()))
+            job.encoded.add_done_callback(closing(stack.pop_all()))
         upload.jobs[job.weights_hash] = job
         self._unfinished[upload.id] = upload
         reading.add_done_callback(partial(self._settle_read, job))
@@ -247,7 +273,7 @@ class Pictures:
 
     def _settle_read(self, job: Job, reading: Future[Picture]) -> None:
         """Tell who waits what became of the file: a picture in line, or a refusal."""
-        if (error := reading.exception()) is not None:
+        if (error := told(reading)) is not None:
             self._forget(job)
             job.encoded.set_exception(error)
             job.read.set_exception(error)
@@ -257,8 +283,11 @@ class Pictures:
 
     def _settle(self, job: Job, place: Future[Encoded]) -> None:
         """From the line to the cache, whatever happened."""
-        error = place.exception()
+        error = told(place)
         if error is None:
+            with self._lock:
+                self.encodes += 1
+                self.encode_seconds += place.result().seconds
             self._finish(job, place.result().size)
             job.encoded.set_result(place.result())
         elif isinstance(error, Busy):  # the picture has done no wrong: it may come again
@@ -299,7 +328,7 @@ def _describe(image_id: str, pixels: np.ndarray, model: LoadedModel) -> Picture:
     return Picture(image_id, tuple(frame.original_hw), tuple(frame.resized_hw), model.info)
 
 
-def _encode(job: Job, model: LoadedModel, picture: Picture, pixels: np.ndarray) -> Encoded:
+def _encode(job: Encoding, model: LoadedModel, picture: Picture, pixels: np.ndarray) -> Encoded:
     """On the encoding lane: from pixels to what travels."""
     job.started_at = time.monotonic()
     embedding = model.encode(pixels)
@@ -314,7 +343,7 @@ def _pack(embedding: ImageEmbedding, precision: Precision, picture: Picture, pro
     return pack_embedding(features, precision, picture=picture, prompt_frame=prompt_frame)
 
 
-def _closing(stack: ExitStack) -> Callable[[Future], None]:
+def closing(stack: ExitStack) -> Callable[[Future], None]:
     return lambda _: stack.close()
 
 
@@ -324,3 +353,9 @@ def _final_event(encoded: Future[Encoded]) -> Event:
         return Event("done", {"seconds": round(encoded.result().seconds, 3)})
     problem = error if isinstance(error, Problem) else Unexpected("the log of the server says more")
     return Event("failed", problem.document())
+
+
+def told(work: Future) -> BaseException | None:
+    """What visitors are told of a failure: where memory is short for one picture, another time it may not be."""
+    error = work.exception()
+    return Busy("too little memory is free", retry_after_s=30) if isinstance(error, MemoryError) else error

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from demo.schemas import (
     EverythingUpdate,
     HealthReply,
     KeptObject,
+    MaskReply,
     ModelOffer,
     Picture,
     Precision,
@@ -32,19 +32,23 @@ from demo.schemas import (
     Prompts,
     Segment,
     Sketch,
+    Window,
 )
 from demo.service import objects, prompting
 from demo.service.everything import Everything
 from demo.service.models import LoadedModel
 from demo.service.offers import Offer
-from demo.service.pictures import DEADLINE_S, Encoded, Job, Pictures
+from demo.service.pictures import DEADLINE_S, Encoded, Encoding, Job, Pictures
 from demo.service.shelf import ModelShelf
+from demo.service.views import Views, windows_for
 from demo.wire import pack_masks
 from sam import SAM
 
 _WAITING_DECODES = 64
 _WAITING_EXPORTS = 16
 _WAITING_GRAPHS = 64
+_VIEWS_SHARE = 4
+"""One part in so many of the cache is for views: whoever zooms about never costs others their pictures."""
 
 
 class DemoService:
@@ -53,6 +57,8 @@ class DemoService:
     Args:
         model: the default, which stays loaded.
         shelf: it and others to choose from; nothing else by default.
+        deadline_s: for an encode, after which it is believed never to end.
+        encodes_at_once: more than one where encodes run on other machines.
     """
 
     def __init__(
@@ -63,13 +69,19 @@ class DemoService:
         cache_bytes: int = 512_000_000,
         limits: PictureLimits = DEFAULT_LIMITS,
         deadline_s: float = DEADLINE_S,
+        encodes_at_once: int = 1,
     ) -> None:
         self.model, self.limits = model, limits
         self._shelf = shelf or _shelf_of_one(model)
         self._shelf.keep(model)
         self._pictures = Pictures(
-            cache_bytes=cache_bytes, limits=limits, first_s=model.times.first_s, deadline_s=deadline_s
+            cache_bytes=cache_bytes - cache_bytes // _VIEWS_SHARE,
+            limits=limits,
+            first_s=model.times.first_s,
+            deadline_s=deadline_s,
+            encodes_at_once=encodes_at_once,
         )
+        self._views = Views(self._pictures, cache_bytes=cache_bytes // _VIEWS_SHARE)
         self._decoding = Lane("decode prompts", capacity=_WAITING_DECODES, first_s=0.1)
         self._everything = Everything()
         self._exporting = Lane("write files", capacity=_WAITING_EXPORTS, first_s=1)
@@ -83,7 +95,7 @@ class DemoService:
         self.model.decoders.begin(self._tracing)
 
     def refuse(self, reason: Problem) -> None:
-        """Answer all that waits, and whatever comes, with `reason`; what runs is finished."""
+        """Answer all that waits, also for what runs, and whatever comes, with `reason`."""
         for lane in self._lanes:
             lane.refuse(reason)
 
@@ -92,10 +104,12 @@ class DemoService:
         self._shelf.leave_downloads()
         for lane in self._lanes:
             lane.close()
+        for model in self._shelf.loaded.values():
+            model.release()
 
     @property
     def _lanes(self) -> tuple[Lane, ...]:
-        parts = (self._shelf, self._pictures, self._everything)
+        parts = (self._shelf, self._pictures, self._views, self._everything)
         return self._decoding, self._exporting, self._tracing, *(lane for part in parts for lane in part.lanes)
 
     def health(self) -> HealthReply:
@@ -108,6 +122,8 @@ class DemoService:
             loaded=list(loaded),
             loaded_bytes=sum(each.bytes for each in loaded.values()),
             queue=self._pictures.queue,
+            encodes=self._pictures.encodes,
+            encode_seconds=round(self._pictures.encode_seconds, 3),
             cached_pictures=len(cached),
             cached_bytes=cached.bytes_used,
             searches=self._everything.running,
@@ -183,11 +199,20 @@ class DemoService:
         return await self._pictures.png_file(image_id)
 
     async def embedding_file(
-        self, image_id: str, weights_hash: str, precision: Precision, coding: Coding
+        self, image_id: str, weights_hash: str, precision: Precision, coding: Coding, view: Window | None = None
     ) -> tuple[bytes, Coding]:
         """The embedding as a safetensors body, and how it is coded: fp32 always travels as it is."""
-        job = await self._job(image_id, self._shelf.id_of(weights_hash))
-        return await self._pictures.file(job, precision, coding)
+        model = self._shelf.id_of(weights_hash)
+        if view is None:
+            return await self._pictures.file(await self._job(image_id, model), precision, coding)
+        return await self._pictures.file(await self._way(image_id, model, view), precision, coding)
+
+    async def view(
+        self, image_id: str, window: Window, *, model: str | None = None, visitor: str = ""
+    ) -> tuple[Picture, float]:
+        """A closer view as soon as it is encoded, and the seconds that took. Raises UnfitView for what is none."""
+        encoded = await result((await self._way(image_id, model, window, visitor)).encoded)
+        return encoded.picture, encoded.seconds
 
     async def _job(self, image_id: str, model: str | None, visitor: str = "") -> Job:
         """The picture's job under a model, which is loaded only where the job has to begin."""
@@ -197,12 +222,25 @@ class DemoService:
         async with self._shelf.lend(model) as loaded:
             return self._pictures.join(image_id, loaded, visitor=visitor)
 
-    @asynccontextmanager
-    async def _seen(self, image_id: str, model: str | None, visitor: str = "") -> AsyncIterator[tuple[SAM, Encoded]]:
-        """A model to ask, and what it sees in the picture."""
+    async def _way(self, image_id: str, model: str | None, view: Window, visitor: str = "") -> Encoding:
+        """A view's encode under a model; that of all of the picture is the picture's own."""
         job = await self._job(image_id, model, visitor)
+        picture = (await result(job.encoded)).picture
+        if view == picture.window:
+            return job
+        if (known := self._views.find(picture, view)) is not None:
+            return known
         async with self._shelf.lend(model) as loaded:
-            yield loaded.sam, await result(job.encoded)
+            return self._views.join(picture, loaded, view, visitor=visitor)
+
+    @asynccontextmanager
+    async def _seen(
+        self, image_id: str, model: str | None, visitor: str = "", view: Window | None = None
+    ) -> AsyncIterator[tuple[SAM, Encoded]]:
+        """A model to ask, and what it sees in the picture, or in a view of it."""
+        way = await (self._way(image_id, model, view, visitor) if view else self._job(image_id, model, visitor))
+        async with self._shelf.lend(model) as loaded:
+            yield loaded.sam, await result(way.encoded)
 
     # ---- prompts ----------------------------------------------------------------------------------
 
@@ -210,8 +248,8 @@ class DemoService:
         self, image_id: str, prompts: Prompts, *, model: str | None = None, visitor: str = ""
     ) -> bytes:
         """All four low-resolution masks for the prompts, as the decoder graph in the browser would answer."""
-        async with self._seen(image_id, model, visitor) as (sam, encoded):
-            asked = (sam, encoded.embedding, prompts)
+        async with self._seen(image_id, model, visitor, prompts.view) as (sam, encoded):
+            asked = (sam, encoded.embedding, prompts, encoded.picture.origin_xy)
             logits, iou = await result(self._decoding.submit(prompting.decode, *asked, visitor=visitor))
         return pack_masks(logits, iou, picture=encoded.picture)
 
@@ -238,15 +276,24 @@ class DemoService:
         self, image_id: str, request: PredictRequest, *, model: str | None = None, visitor: str = ""
     ) -> PredictReply:
         """Masks for a batch of prompts; between two of them others have their turn."""
-        async with self._seen(image_id, model, visitor) as (sam, encoded):
-            ask = partial(self._decoding.submit, prompting.masks, sam, encoded.embedding, visitor=visitor)
-            answers = [await result(ask(prompts, request)) for prompts in request.prompts]
+        picture = (await result((await self._job(image_id, model, visitor)).encoded)).picture
+
+        async def answer(prompts: Prompts) -> list[MaskReply]:
+            """In the first view that does not cut the mask; the last is the whole picture."""
+            for window in windows_for(picture, prompts, request.shown):
+                async with self._seen(image_id, model, visitor, window) as (sam, seen):
+                    asked = (sam, seen, prompts, request, picture.original_hw)
+                    masks, is_cut = await result(self._decoding.submit(prompting.masks, *asked, visitor=visitor))
+                if not is_cut:
+                    break
+            return masks
+
         return PredictReply(
             image_id=image_id,
-            model=encoded.picture.model,
-            size=encoded.picture.original_hw,
+            model=picture.model,
+            size=picture.original_hw,
             format=request.format,
-            answers=answers,
+            answers=[await answer(prompts) for prompts in request.prompts],
         )
 
     # ---- files to take home -----------------------------------------------------------------------

@@ -26,6 +26,7 @@ from demo.problems import (
 from demo.schemas import Event, ModelOffer, ModelState
 from demo.service.models import LoadedModel
 from demo.service.offers import Offer
+from demo.service.pictures import ENCODER_NICENESS
 from sam.downloads import DownloadError, Progress, download, in_megabytes
 
 PROGRESS_INTERVAL_S = 0.25
@@ -53,7 +54,7 @@ class ModelShelf:
         self.first, self.max_bytes, self.downloads = offers[0].id, max_bytes, downloads
         self._load = load
         self._places = {offer.id: _Place(offer) for offer in offers}
-        self._loading = Lane("load models", capacity=WAITING_LOADS, first_s=20)
+        self._loading = Lane("load models", capacity=WAITING_LOADS, first_s=20, niceness=ENCODER_NICENESS)
         self._downloading = Lane("download models", capacity=WAITING_DOWNLOADS, first_s=60)
         self._lock = threading.Lock()
 
@@ -139,6 +140,7 @@ class ModelShelf:
             for place in sorted(loaded, key=lambda place: place.used_at):
                 if over > 0 and place.offer.id != self.first and not place.model.in_use:
                     over -= place.model.bytes
+                    threading.Thread(target=place.model.release, daemon=True).start()  # nobody waits for other machines
                     place.loading = None
 
     # ---- downloads --------------------------------------------------------------------------------

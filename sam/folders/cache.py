@@ -36,11 +36,12 @@ class EmbeddingCache:
             with safe_open(path, framework="pt") as file:
                 about = json.loads(file.metadata()["embedding"])
                 features = file.get_tensor("features")
+            frame = ImageFrame(*(tuple(about[size]) for size in ("original_hw", "resized_hw", "padded_hw")))
+            embedding = ImageEmbedding(features, frame, about["model_id"], about["weights_hash"])
             os.utime(path)  # used now
         except (OSError, SafetensorError, KeyError, TypeError, ValueError):
             return None
-        frame = ImageFrame(*(tuple(about[size]) for size in ("original_hw", "resized_hw", "padded_hw")))
-        return ImageEmbedding(features, frame, about["model_id"], about["weights_hash"])
+        return embedding
 
     def store(self, content_hash: str, precision: str, embedding: ImageEmbedding) -> None:
         """Keep an embedding, and remove old ones if there are too many bytes. `OSError` when the disk is full."""

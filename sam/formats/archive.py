@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 
 from . import session as sessions
 from .session import Files, Picture, Session
@@ -56,7 +57,7 @@ def read_all(data: bytes) -> list[Session]:
                 if item.file_size > LARGEST:
                     raise ValueError(f"its {item.filename} has {item.file_size} bytes; at most {LARGEST} are read")
             contents = [archive.read(item) for item in found]
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
         raise ValueError(f"not a zip that can be read ({error}); export it again") from error
     if not contents:
         raise ValueError("it holds no NAME.session.json; a zip of the page or of `write_all` has one")

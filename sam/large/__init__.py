@@ -7,7 +7,7 @@ limit, and no mask is ever a bitmap of the whole picture.
 """
 
 from .generator import TiledMaskGenerator
-from .picker import pick_view
+from .picker import on_grid, pick_view
 from .picture import LargeMask, LargePicture
 from .sources import ArraySource, Source, open_picture, picture_hw
 from .views import View
@@ -19,6 +19,7 @@ __all__ = [
     "Source",
     "TiledMaskGenerator",
     "View",
+    "on_grid",
     "open_picture",
     "pick_view",
     "picture_hw",

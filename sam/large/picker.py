@@ -65,6 +65,18 @@ def sides(picture_hw: Size) -> list[int]:
     return [*found, longest]
 
 
+def on_grid(picture_hw: Size, window: Window) -> bool:
+    """Whether a window is one that `pick_view` may choose for a picture of this size."""
+    side = max(window[2:])
+    if side not in sides(picture_hw):
+        return False
+    step = max(side // 2, 1)
+    return all(
+        extent == min(side, length) and start in (*range(0, length - extent, step), length - extent)
+        for start, extent, length in zip(window[:2], window[2:], picture_hw[::-1], strict=True)
+    )
+
+
 def cut_by_view(box_xyxy: np.ndarray, view: View, picture_hw: Size, margin: int) -> bool:
     """Whether a box of outermost pixels comes within `margin` pixels of an edge of the view inside the picture."""
     ends = ends_excluded(box_xyxy)

@@ -146,7 +146,9 @@ class Run:
     # --- storage -------------------------------------------------------------------------------------------------
 
     def save(self, folder: Path) -> None:
-        """Write `checkpoint.pt` and `model.safetensors`, each in one move."""
+        """Write `model.safetensors` and `checkpoint.pt`, each in one move; in this order, so that no checkpoint of a
+        finished run stands without the run's weights.
+        """
         state = {
             "model": self.model.state_dict(),
             "average": self.average,
@@ -156,10 +158,10 @@ class Run:
             "best_score": self.best_score,
             "looks_since_best": self.looks_since_best,
         }
-        torch.save(state, folder / "checkpoint.partial")
-        os.replace(folder / "checkpoint.partial", folder / "checkpoint.pt")
         self._with(self.best or self.average).save(folder / "model.partial")
         os.replace(folder / "model.partial", folder / "model.safetensors")
+        torch.save(state, folder / "checkpoint.partial")
+        os.replace(folder / "checkpoint.partial", folder / "checkpoint.pt")
 
     def resume(self, folder: Path) -> None:
         """Go on from `folder/checkpoint.pt` if it is there."""

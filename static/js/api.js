@@ -1,8 +1,10 @@
 // @ts-check
 /** The server's addresses as functions; every failure is an ApiError with words for the user. */
 
+/** @import { Window } from './closer-views.js' */
 /** @import { Update } from './found.js' */
 /** @import { Question } from './prompts.js' */
+import { windowOf } from './closer-views.js';
 import { toBase64, toHalves } from './protocol.js';
 
 /** @typedef {{url: string, sha256: string, bytes: number}} DecoderFile */
@@ -31,6 +33,7 @@ import { toBase64, toHalves } from './protocol.js';
  * @property {string} embedding_url
  * @property {string} events_url
  * @property {string} decode_url
+ * @property {string} views_url of closer views; {view} stands for x,y,width,height
  * @property {string} everything_url
  * @property {string} picture_url
  */
@@ -50,6 +53,17 @@ import { toBase64, toHalves } from './protocol.js';
  */
 
 /** @typedef {{done: number, total: number | null}} Arrived bytes of a download */
+
+/**
+ * A closer view, as soon as it is encoded.
+ * @typedef {object} ViewRecord
+ * @property {[x: number, y: number, width: number, height: number]} window
+ * @property {number} resized_width
+ * @property {number} resized_height
+ * @property {string} embedding_url
+ * @property {number} seconds
+ */
+
 /** @typedef {{file: string, title: string, credit: string, licence: string} & import('./geometry.js').Size} GalleryItem */
 /** @typedef {{ahead: number} | {elapsed: number, expected: number | null}} EncodeProgress */
 /** @typedef {(share: number | null) => void} OnShare from 0 to 1, null while the total is unknown */
@@ -156,22 +170,26 @@ export function createApi(fetcher = globalThis.fetch.bind(globalThis), onLost = 
 
     /**
      * @param {string} urlTemplate an embedding's address
-     * @param {{signal: AbortSignal, onShare: OnShare}} options
+     * @param {{signal?: AbortSignal, onShare?: OnShare}} [options]
      */
-    async embedding(urlTemplate, { signal, onShare }) {
+    async embedding(urlTemplate, { signal, onShare = () => {} } = {}) {
       return watched(readWithShare(await ask(urlTemplate, { signal }), onShare));
     },
+
+    /** @param {ImageRecord} record @param {Window} window @returns {Promise<ViewRecord>} */
+    view: async ({ views_url: views }, window) => (await request(views.replace('{view}', window.join()))).json(),
 
     /**
      * @param {string} url
      * @param {Question} question
      */
-    async decode(url, { prompts: { clicks, box }, feedback }) {
+    async decode(url, { prompts: { clicks, box }, feedback, frame }) {
       const question = {
         points: clicks.map(({ x, y }) => [x, y]),
         labels: clicks.map(({ label }) => label),
         box,
         mask: feedback && toBase64(toHalves(feedback)),
+        view: frame ? windowOf(frame) : null,
       };
       const response = await ask(url, {
         method: 'POST',

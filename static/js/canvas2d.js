@@ -1,9 +1,9 @@
 // @ts-check
 /** The same look as gl.js on a 2D canvas, for browsers without WebGL2; coarser when zoomed. */
 
-/** @import { AnyCanvas, Layer, Look, Painter, Scene } from './painter.js' */
-/** @import { Frame, Size } from './geometry.js' */
-import { clamp } from './geometry.js';
+/** @import { AnyCanvas, Layer, Look, Painter, Placed, Scene } from './painter.js' */
+/** @import { Frame, Size, View } from './geometry.js' */
+import { clamp, sameFrame } from './geometry.js';
 import { sampleRows } from './masks.js';
 import { GRID } from './protocol.js';
 
@@ -25,24 +25,26 @@ export function createCanvasPainter(canvas) {
   const context = /** @type {Context} */ (canvas.getContext('2d'));
   /** @type {ImageBitmap | null} */
   let picture = null;
-  /** @type {Float32Array | null} */
+  /** @type {Placed | null} */
   let logits = null;
-  /** @type {Float32Array | null} */
+  /** @type {Placed | null} */
   let next = null;
-  /** @type {Map<number, Float32Array>} */
+  /** @type {Map<number, Placed>} */
   const fields = new Map();
   const layer = new OffscreenCanvas(1, 1);
 
   /**
-   * @param {Float32Array} field
+   * @param {Context} paper
+   * @param {Placed} placed
    * @param {Scene} scene
-   * @param {number} threshold
    * @param {Shade} shade
    */
-  function drawField(field, scene, threshold, shade) {
-    if (!scene.frame) return;
-    shadeLayer(layer, field, scene.frame, layerSize(scene), threshold, shade);
-    context.drawImage(layer, scene.view.x, scene.view.y, scene.view.width, scene.view.height);
+  function drawField(paper, { field, frame = null }, scene, shade) {
+    const seen = frame ?? scene.frame;
+    if (!seen) return;
+    const { x, y, width, height } = placeOf(frame, scene);
+    shadeLayer(layer, field, seen, layerSize(width, height), 0, shade);
+    paper.drawImage(layer, x, y, width, height);
   }
 
   /** @param {Scene} scene */
@@ -50,10 +52,8 @@ export function createCanvasPainter(canvas) {
     const all = [...scene.layers.flatMap(({ id }) => fields.get(id) ?? []), ...(logits && scene.look.mask > 0.5 ? [logits] : [])];
     const paper = /** @type {Context} */ (new OffscreenCanvas(canvas.width, canvas.height).getContext('2d'));
     const { x, y, width, height } = scene.view;
-    for (const field of all) {
-      if (!scene.frame) return;
-      shadeLayer(layer, field, scene.frame, layerSize(scene), 0, (pixels, at, edge) => (pixels[at + 3] = 255 * clamp(edge + 0.5, 0, 1)));
-      paper.drawImage(layer, x, y, width, height);
+    for (const placed of all) {
+      drawField(paper, placed, scene, (pixels, at, edge) => (pixels[at + 3] = 255 * clamp(edge + 0.5, 0, 1)));
     }
     paper.globalCompositeOperation = 'source-in';
     if (picture) paper.drawImage(picture, x, y, width, height);
@@ -65,31 +65,46 @@ export function createCanvasPainter(canvas) {
   function drawMasks(scene) {
     const { look, ratio } = scene;
     if (look.display === 'cutout') return drawCutOut(scene);
-    const size = layerSize(scene);
-    const width = (look.line * ratio * size.width) / scene.view.width;
+    const widthIn = (/** @type {Placed} */ { frame = null }) => {
+      const place = placeOf(frame, scene);
+      return (look.line * ratio * layerSize(place.width, place.height).width) / place.width;
+    };
     if (look.display !== 'original' && logits && look.mask > 0) {
       context.globalAlpha = look.mask;
       const quiet = look.display === 'outline' ? 0 : 1;
-      drawField(logits, scene, 0, (pixels, at, edge) => shadePixel(pixels, at, edge, look, width, quiet));
+      const width = widthIn(logits);
+      drawField(context, logits, scene, (pixels, at, edge) => shadePixel(pixels, at, edge, look, width, quiet));
+      dimAround(logits, scene, 0.6 * look.kept * quiet);
       context.globalAlpha = 1;
-      if (next && look.preview > 0) drawPreview(scene, logits, next);
+      if (next && look.preview > 0 && sameFrame(next.frame, logits.frame)) drawPreview(scene, logits, next);
     }
     for (const each of [...scene.layers].reverse()) {
-      const field = fields.get(each.id);
-      if (field) drawField(field, scene, 0, (pixels, at, edge) => shadeObject(pixels, at, edge, each, width, look));
+      const placed = fields.get(each.id);
+      if (!placed) continue;
+      const width = widthIn(placed);
+      drawField(context, placed, scene, (pixels, at, edge) => shadeObject(pixels, at, edge, each, width, look));
     }
+  }
+
+  /** What lies beyond the closer view of a mask is outside of it. @param {Placed} placed @param {Scene} scene @param {number} dim */
+  function dimAround({ frame }, scene, dim) {
+    if (!frame || dim === 0) return;
+    context.beginPath();
+    for (const { x, y, width, height } of [scene.view, placeOf(frame, scene)]) context.rect(x, y, width, height);
+    context.fillStyle = `rgb(0 0 0 / ${dim})`;
+    context.fill('evenodd');
   }
 
   /**
    * What the next click would add and take away: the one field without the other.
    * @param {Scene} scene
-   * @param {Float32Array} now
-   * @param {Float32Array} then
+   * @param {Placed} now
+   * @param {Placed} then
    */
   function drawPreview(scene, now, then) {
-    for (const [field, other, colour] of /** @type {const} */ ([[then, now, ADDED], [now, then, REMOVED]])) {
-      const changed = field.map((value, at) => Math.min(value, -other[at]));
-      drawField(changed, scene, 0, (pixels, at, edge) => {
+    for (const [{ field, frame }, other, colour] of /** @type {const} */ ([[then, now, ADDED], [now, then, REMOVED]])) {
+      const changed = field.map((value, at) => Math.min(value, -other.field[at]));
+      drawField(context, { field: changed, frame }, scene, (pixels, at, edge) => {
         pixels.set(colour, at);
         pixels[at + 3] = 255 * 0.45 * scene.look.preview * clamp(edge + 0.5, 0, 1);
       });
@@ -115,14 +130,14 @@ export function createCanvasPainter(canvas) {
     setPicture(bitmap) {
       picture = bitmap;
     },
-    setLogits(values) {
-      logits = values;
+    setLogits(field, frame) {
+      logits = { field, frame };
     },
-    setNext(values) {
-      next = values;
+    setNext(field, frame) {
+      next = { field, frame };
     },
-    setField(id, field) {
-      if (field) fields.set(id, field);
+    setField(id, field, frame) {
+      if (field) fields.set(id, { field, frame });
       else fields.delete(id);
     },
     paint(scene) {
@@ -160,10 +175,18 @@ function boundaries(start, length, side, end) {
   return Array.from({ length: Math.max(0, last - first + 1) }, (_, index) => Math.round(start + (first + index) * side));
 }
 
-/** @param {Scene} scene @returns {Size} */
-function layerSize({ view }) {
-  const scale = Math.min(1, MAX_MASK_SIDE / Math.max(view.width, view.height));
-  return { width: Math.max(1, Math.round(view.width * scale)), height: Math.max(1, Math.round(view.height * scale)) };
+/** Where a field lies on the canvas. @param {Frame | null} frame @param {Scene} scene @returns {View} */
+function placeOf(frame, { view, size }) {
+  if (!frame) return view;
+  const [across, down] = [view.width / size.width, view.height / size.height];
+  const { origin: [x, y], original: { width, height } } = frame;
+  return { x: view.x + x * across, y: view.y + y * down, width: width * across, height: height * down };
+}
+
+/** @param {number} width on the canvas @param {number} height @returns {Size} */
+function layerSize(width, height) {
+  const scale = Math.min(1, MAX_MASK_SIDE / Math.max(width, height));
+  return { width: Math.max(1, Math.round(width * scale)), height: Math.max(1, Math.round(height * scale)) };
 }
 
 /**

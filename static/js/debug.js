@@ -3,13 +3,14 @@
  * `window.samDebug`: a read-only view for tests and for the curious.
  *
  * `state()` is a plain copy of what the page knows, with the picture's place on the screen; `lastMask()` copies the
- * last mask's logits with the prompts that it answers, in pixels of the original picture, and the logits that were fed
- * back for it; `timings()` are the milliseconds of the cold start's parts (see timings.js).
+ * last mask's logits with the prompts that it answers, in pixels of the original picture, the closer view's window where
+ * it is of one, and the logits that were fed back for it; `timings()` are the milliseconds of the cold start's parts (see timings.js).
  */
 
 /** @import { Renderer } from './renderer.js' */
 /** @import { State, Store } from './store.js' */
 /** @import { Timings } from './timings.js' */
+import { windowOf } from './closer-views.js';
 import { committedPrompts, foundHere, isKept, offeredHere, pictureSize, pictureView, quantile, strip, workOf } from './store.js';
 
 /**
@@ -23,8 +24,9 @@ export function exposeDebug(store, { renderer, stage, timings }) {
       const { mask } = store.get();
       if (!mask) return null;
       const { logits, iou, index, question } = mask;
-      const { prompts, feedback } = question;
-      return structuredClone({ logits: logits.slice(), iou, index, prompts, feedback: feedback?.slice() ?? null });
+      const { prompts, feedback, frame } = question;
+      const window = frame ? windowOf(frame) : null;
+      return structuredClone({ logits: logits.slice(), iou, index, prompts, window, feedback: feedback?.slice() ?? null });
     },
     timings: timings.all,
   });
@@ -53,12 +55,14 @@ function snapshot(state, renderer, stage) {
       phase: picture.phase,
       size: pictureSize(picture),
       encodeSeconds: picture.encodeSeconds,
+      views: picture.views.map(({ frame }) => windowOf(frame)),
     },
     view: view && { ...view, x: view.x + left, y: view.y + top },
     prompts: committedPrompts(state),
     hover: state.hover,
-    mask: mask && { iou: mask.iou, index: mask.index, prompts: mask.question.prompts, kept: isKept(state) },
+    mask: mask && { iou: mask.iou, index: mask.index, prompts: mask.question.prompts, window: mask.question.frame ? windowOf(mask.question.frame) : null, kept: isKept(state) },
     latency: { count: latencies.length, median: quantile(latencies, 0.5), p95: quantile(latencies, 0.95) },
+    cut: state.cut !== null,
     preview: state.preview && { prompts: state.preview.question.prompts },
     things: workOf(state).things.map(({ source, shape, steps, ...rest }) => ({ ...rest, inside: shape.reduce((sum, v) => sum + (v > 0 ? 1 : 0), 0) })),
     sketch: workOf(state).sketch.length,

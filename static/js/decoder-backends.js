@@ -14,7 +14,7 @@ import { encodePrompts } from './prompts.js';
 import { parseDecoded } from './protocol.js';
 
 /**
- * What a backend needs to know of a picture; the embedding is null where the server keeps it.
+ * What a backend needs to know of a picture, or of a closer view of it; the embedding is null where the server keeps it.
  * @typedef {{key: number, frame: Frame, record: ImageRecord, embedding: Embedding | null}} PictureForDecoder
  */
 
@@ -51,7 +51,7 @@ export class PictureGoneError extends Error {
 export async function openWorkerBackend({ spawn, tier, threads, suspending, root, decoder, onShare, onTimings }) {
   const messenger = createMessenger(spawn());
   let patience = PATIENCE.least;
-  /** @type {number | null} key of the picture that the worker holds */
+  /** @type {PictureForDecoder | null} what the worker holds */
   let held = null;
   try {
     const open = { type: 'open', tier, threads, suspending, root, files: decoder.files };
@@ -64,13 +64,14 @@ export async function openWorkerBackend({ spawn, tier, threads, suspending, root
   }
 
   /** @param {PictureForDecoder} picture */
-  async function hold({ key, embedding }) {
-    if (held === key) return;
+  async function hold(picture) {
+    if (held === picture) return;
+    const { embedding } = picture;
     if (!embedding) throw new Error('This picture came without its embedding.');
     const bytes = embedding.tensor.bytes.slice();
     const tensor = { ...embedding.tensor, bytes };
     await messenger.request({ type: 'picture', tensor }, { transfer: [bytes.buffer], patience });
-    held = key;
+    held = picture;
   }
 
   return {

@@ -9,8 +9,8 @@
 import { PictureGoneError } from './decoder-backends.js';
 import { sameAnswer } from './prompts.js';
 
-/** @typedef {{picture: PictureForDecoder, question: Question, asked: number}} Inquiry */
-/** @typedef {{picture: PictureForDecoder, feedback: Float32Array}} Expectation of a mask fed back */
+/** @typedef {{picture: PictureForDecoder, view: PictureForDecoder, question: Question, asked: number}} Inquiry */
+/** @typedef {{picture: PictureForDecoder, view: PictureForDecoder, feedback: Float32Array}} Expectation of a mask fed back */
 /** @typedef {Decoded & {picture: PictureForDecoder, question: Question, milliseconds: number}} Answer */
 /** @typedef {ReturnType<typeof createDecoderClient>} DecoderClient */
 
@@ -98,7 +98,7 @@ export function createDecoderClient({ open, onStatus, onAnswer, onPictureGone, n
   let opening = null;
   /** @type {Backend | null} */
   let inUse = null;
-  /** @type {{key: number, feedback: Float32Array | null} | null} what the backend in use is prepared for */
+  /** @type {{view: PictureForDecoder, feedback: Float32Array | null} | null} what the backend in use is prepared for */
   let prepared = null;
   /** @type {PictureForDecoder | null} */
   let picture = null;
@@ -159,7 +159,7 @@ export function createDecoderClient({ open, onStatus, onAnswer, onPictureGone, n
   async function attend(job) {
     try {
       if ('question' in job) await answer(job);
-      else await somewhere(job.picture, (backend) => prepare(backend, job.picture, job.feedback));
+      else await somewhere(job.picture, (backend) => prepare(backend, job.view, job.feedback));
     } catch (error) {
       if (error instanceof PictureGoneError) onPictureGone(job.picture.key);
       else ignoreExhausted(error);
@@ -167,8 +167,8 @@ export function createDecoderClient({ open, onStatus, onAnswer, onPictureGone, n
   }
 
   /** @param {Inquiry} inquiry */
-  async function answer({ picture: asked, question, asked: since }) {
-    const decoded = memory.recall(question) ?? (await somewhere(asked, (backend) => decode(backend, asked, question)));
+  async function answer({ picture: asked, view, question, asked: since }) {
+    const decoded = memory.recall(question) ?? (await somewhere(asked, (backend) => decode(backend, view, question)));
     if (!decoded || asked !== picture) return;
     memory.keep(question, decoded);
     onAnswer({ picture: asked, question, ...decoded, milliseconds: now() - since });
@@ -198,25 +198,25 @@ export function createDecoderClient({ open, onStatus, onAnswer, onPictureGone, n
 
   /**
    * @param {Backend} backend
-   * @param {PictureForDecoder} wanted
+   * @param {PictureForDecoder} view
    * @param {Question} question
    */
-  async function decode(backend, wanted, question) {
-    await prepare(backend, wanted, question.feedback);
-    return backend.decode(wanted, question);
+  async function decode(backend, view, question) {
+    await prepare(backend, view, question.feedback);
+    return backend.decode(view, question);
   }
 
   /**
-   * Once per picture and fed-back mask, not once per question.
+   * Once per view and fed-back mask, not once per question.
    * @param {Backend} backend
-   * @param {PictureForDecoder} wanted
+   * @param {PictureForDecoder} view
    * @param {Float32Array | null} feedback
    */
-  async function prepare(backend, wanted, feedback) {
-    if (prepared?.key === wanted.key && prepared.feedback === feedback) return;
+  async function prepare(backend, view, feedback) {
+    if (prepared?.view === view && prepared.feedback === feedback) return;
     prepared = null;
-    await backend.prepare(wanted, feedback);
-    prepared = { key: wanted.key, feedback };
+    await backend.prepare(view, feedback);
+    prepared = { view, feedback };
   }
 
   /** The next question opens a backend anew. */
@@ -242,14 +242,20 @@ export function createDecoderClient({ open, onStatus, onAnswer, onPictureGone, n
       queue.clear();
       memory.clear();
     },
-    /** @param {Question | null} question null withdraws the one that waits */
-    ask(question) {
-      if (question && picture) queue.submit({ picture, question, asked: now() });
+    /**
+     * @param {Question | null} question null withdraws the one that waits
+     * @param {PictureForDecoder | null} [view] of the picture, that it asks; none for all of the picture
+     */
+    ask(question, view) {
+      if (question && picture) queue.submit({ picture, view: view ?? picture, question, asked: now() });
       else queue.clear();
     },
-    /** @param {Float32Array | null} feedback of the next question, probably: there is time to prepare for it */
-    expect(feedback) {
-      if (feedback && picture) queue.offer({ picture, feedback });
+    /**
+     * @param {Float32Array | null} feedback of the next question, probably: there is time to prepare for it
+     * @param {PictureForDecoder | null} [view]
+     */
+    expect(feedback, view) {
+      if (feedback && picture) queue.offer({ picture, view: view ?? picture, feedback });
     },
     dispose,
   };

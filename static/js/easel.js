@@ -1,6 +1,7 @@
 // @ts-check
 /** The page's side of the canvas: pictures, masks and scenes go to the painter's worker, where there can be one. */
 
+/** @import { Frame } from './geometry.js' */
 /** @import { Painter, Scene } from './painter.js' */
 /** @import { Reply, Request } from './painter.worker.js' */
 import { createPainter } from './painter.js';
@@ -10,9 +11,9 @@ import { createPainter } from './painter.js';
  * @property {() => Painter['kind'] | null} kind null until it is known
  * @property {() => boolean} isBusy whether a scene is not yet on the canvas
  * @property {(bitmap: ImageBitmap) => void} setPicture takes the bitmap away
- * @property {(logits: Float32Array) => void} setLogits
- * @property {(logits: Float32Array) => void} setNext
- * @property {(id: number, field: Float32Array | null) => void} setField
+ * @property {Painter['setLogits']} setLogits
+ * @property {Painter['setNext']} setNext
+ * @property {Painter['setField']} setField
  * @property {(scene: Scene) => void} show
  */
 
@@ -49,10 +50,10 @@ function createRemoteEasel(canvas, { force2d, onPainted }) {
   /** @param {Request} request @param {Transferable[]} [transfer] */
   const post = (request, transfer = []) => worker.postMessage(request, transfer);
 
-  /** @param {'logits' | 'next'} type @param {Float32Array} values */
-  function postLogits(type, values) {
+  /** @param {'logits' | 'next'} type @param {Float32Array} values @param {Frame | null} [frame] */
+  function postLogits(type, values, frame) {
     const logits = Float32Array.from(values);
-    post({ type, logits }, [logits.buffer]);
+    post({ type, logits, frame }, [logits.buffer]);
   }
 
   const offscreen = canvas.transferControlToOffscreen();
@@ -62,9 +63,9 @@ function createRemoteEasel(canvas, { force2d, onPainted }) {
     kind: () => kind,
     isBusy: () => scenes.painted < scenes.sent,
     setPicture: (bitmap) => post({ type: 'picture', bitmap }, [bitmap]),
-    setLogits: (logits) => postLogits('logits', logits),
-    setNext: (logits) => postLogits('next', logits),
-    setField: (of, field) => post({ type: 'field', of, field }),
+    setLogits: (logits, frame) => postLogits('logits', logits, frame),
+    setNext: (logits, frame) => postLogits('next', logits, frame),
+    setField: (of, field, frame) => post({ type: 'field', of, field, frame }),
     show: (scene) => post({ type: 'scene', scene, number: (scenes.sent += 1) }),
   };
 }

@@ -4,10 +4,11 @@
  *
  * A decoder's logits are a field, and so is a distance to an edge in cells. Sampled between cells they have a smooth
  * edge at any zoom, so objects are stored, painted and combined as fields and become pixels only where they are shown.
+ * A field is of all of a picture or of a closer view; its frame tells.
  */
 
 /** @import { Box, Frame, Point, Size } from './geometry.js' */
-import { clamp, gridRegion } from './geometry.js';
+import { boxOf, clamp, gridRegion, pictureToFrame, sameFrame } from './geometry.js';
 import { regionsOf } from './regions.js';
 import { GRID } from './protocol.js';
 
@@ -30,6 +31,8 @@ const CELLS = GRID * GRID;
 const FAR = 1e9;
 const PASSES = 3;
 const FAINT = SLOPE;
+/** Cells from an edge of its view at which a mask was probably cut by it. */
+const CUT_CELLS = 2;
 /** From a cell to its eight neighbours. */
 const AROUND = [-GRID - 1, -GRID, -GRID + 1, -1, 1, GRID - 1, GRID, GRID + 1];
 
@@ -111,10 +114,10 @@ export function boundsOf(field, extent = { columns: GRID, rows: GRID }) {
  * @returns {Box}
  */
 export function cellsToPicture([left, top, right, bottom], frame) {
-  const { width, height } = frame.original;
+  const { origin, original: { width, height } } = frame;
   const region = gridRegion(frame, GRID);
-  const across = (/** @type {number} */ x) => clamp((x * width) / region.width, 0, width);
-  const down = (/** @type {number} */ y) => clamp((y * height) / region.height, 0, height);
+  const across = (/** @type {number} */ x) => origin[0] + clamp((x * width) / region.width, 0, width);
+  const down = (/** @type {number} */ y) => origin[1] + clamp((y * height) / region.height, 0, height);
   return [across(left), down(top), across(right), down(bottom)];
 }
 
@@ -124,9 +127,86 @@ export function cellsToPicture([left, top, right, bottom], frame) {
  * @param {Frame} frame
  * @returns {Point}
  */
-export function pictureToCells([x, y], frame) {
-  const region = gridRegion(frame, GRID);
-  return [(x * region.width) / frame.original.width, (y * region.height) / frame.original.height];
+export function pictureToCells(point, frame) {
+  const [x, y] = pictureToFrame(frame, point);
+  return [(x * GRID) / frame.side, (y * GRID) / frame.side];
+}
+
+/**
+ * Whether a position in the picture is inside.
+ * @param {Float32Array} field
+ * @param {Frame} frame
+ * @param {Point} point
+ */
+export function covers(field, frame, point) {
+  const { columns, rows } = extentOf(frame);
+  const [x, y] = pictureToCells(point, frame).map(Math.floor);
+  return x >= 0 && y >= 0 && x < columns && y < rows && field[y * GRID + x] > 0;
+}
+
+/**
+ * The inside with its edge as a box of the picture's pixels; null when nothing is inside.
+ * @param {Float32Array} field
+ * @param {Frame} frame
+ */
+export function pictureBounds(field, frame) {
+  const cells = boundsOf(field, extentOf(frame));
+  return cells && cellsToPicture(cells, frame);
+}
+
+/**
+ * Whether a mask comes so near to an edge of its view inside the picture that it was probably cut.
+ * @param {Float32Array} field
+ * @param {Frame} frame
+ * @param {Size} size of the picture
+ */
+export function isCut(field, frame, { width, height }) {
+  const bounds = pictureBounds(field, frame);
+  const [view, far] = [boxOf(frame), CUT_CELLS / cellsPerPixel(frame)];
+  const inside = [view[0] > 0, view[1] > 0, view[2] < width, view[3] < height];
+  return bounds !== null && inside.some((within, edge) => within && Math.abs(bounds[edge] - view[edge]) <= far);
+}
+
+/**
+ * Between the cells' middles.
+ * @param {Field} field
+ * @param {number} x
+ * @param {number} y
+ * @param {Extent} extent
+ */
+function valueAt(field, x, y, { columns, rows }) {
+  const [left, top] = [Math.floor(x), Math.floor(y)];
+  const cell = (/** @type {number} */ column, /** @type {number} */ row) =>
+    field[clamp(row, 0, rows - 1) * GRID + clamp(column, 0, columns - 1)];
+  const across = (/** @type {number} */ row) => cell(left, row) + (x - left) * (cell(left + 1, row) - cell(left, row));
+  return across(top) + (y - top) * (across(top + 1) - across(top));
+}
+
+/** @type {WeakMap<Float32Array, {to: Frame, field: Field}>} the last answer for each field */
+const RESAMPLED = new WeakMap();
+
+/**
+ * A field of one view as a field of another; nothing is inside where it was not seen.
+ * @param {Field} field
+ * @param {Frame} from
+ * @param {Frame} to
+ * @returns {Field} the same array each time, and the field itself where the views are the same
+ */
+export function resampled(field, from, to) {
+  if (sameFrame(from, to)) return field;
+  const known = RESAMPLED.get(field);
+  if (known && sameFrame(known.to, to)) return known.field;
+  const result = emptyField();
+  const [left, top] = pictureToCells(to.origin, from);
+  const [right, bottom] = pictureToCells([to.origin[0] + to.original.width, to.origin[1] + to.original.height], from);
+  const [seen, own] = [gridRegion(from, GRID), gridRegion(to, GRID)];
+  eachCell(extentOf(to), (at, column, row) => {
+    const x = left + ((column + 0.5) * (right - left)) / own.width;
+    const y = top + ((row + 0.5) * (bottom - top)) / own.height;
+    if (x >= 0 && y >= 0 && x <= seen.width && y <= seen.height) result[at] = valueAt(field, x - 0.5, y - 0.5, extentOf(from));
+  });
+  RESAMPLED.set(field, { to, field: result });
+  return result;
 }
 
 /** @param {Frame} frame cells per pixel of the picture */

@@ -11,10 +11,11 @@
 /** @typedef {readonly [x0: number, y0: number, x1: number, y1: number]} Box */
 
 /**
- * The three sizes of one picture, as the server's ImageFrame holds them.
+ * The three sizes of one picture, as the server's ImageFrame holds them; or of a closer view, a part of the picture.
  * @typedef {object} Frame
- * @property {Size} original the picture
- * @property {Size} resized the picture inside the frame, top left
+ * @property {Point} origin where in the picture the view begins; [0, 0] for all of it
+ * @property {Size} original the view in the picture's pixels
+ * @property {Size} resized the same inside the frame, top left
  * @property {number} side of the padded square
  */
 
@@ -35,16 +36,31 @@ const FINEST_PARTS = 256;
  * @param {Size} original
  * @param {Size} resized
  * @param {number} side
+ * @param {Point} [origin]
  * @returns {Frame}
  */
-export function createFrame(original, resized, side) {
+export function createFrame(original, resized, side, origin = [0, 0]) {
   for (const size of [original, resized]) {
     if (!(size.width >= 1 && size.height >= 1)) throw new RangeError(`A picture of ${format(size)} has no pixels.`);
   }
   if (Math.max(resized.width, resized.height) > side) {
     throw new RangeError(`A picture resized to ${format(resized)} does not fit a frame of side ${side}.`);
   }
-  return { original, resized, side };
+  return { origin, original, resized, side };
+}
+
+/**
+ * Whether two views are the same; null stands for all of the picture.
+ * @param {Frame | null} [a]
+ * @param {Frame | null} [b]
+ */
+export function sameFrame(a, b) {
+  return a === b || JSON.stringify(a ?? null) === JSON.stringify(b ?? null);
+}
+
+/** @param {Frame} frame @returns {Box} of the picture */
+export function boxOf({ origin: [x, y], original: { width, height } }) {
+  return [x, y, x + width, y + height];
 }
 
 /**
@@ -53,8 +69,8 @@ export function createFrame(original, resized, side) {
  * @param {Point} point
  * @returns {Point}
  */
-export function pictureToFrame({ original, resized }, [x, y]) {
-  return [(x * resized.width) / original.width, (y * resized.height) / original.height];
+export function pictureToFrame({ origin, original, resized }, [x, y]) {
+  return [((x - origin[0]) * resized.width) / original.width, ((y - origin[1]) * resized.height) / original.height];
 }
 
 /**
@@ -62,13 +78,13 @@ export function pictureToFrame({ original, resized }, [x, y]) {
  * @param {Point} point
  * @returns {Point}
  */
-export function frameToPicture({ original, resized }, [x, y]) {
-  return [(x * original.width) / resized.width, (y * original.height) / resized.height];
+export function frameToPicture({ origin, original, resized }, [x, y]) {
+  return [origin[0] + (x * original.width) / resized.width, origin[1] + (y * original.height) / resized.height];
 }
 
 /**
  * The part of the low-resolution grid that the picture occupies, in cells from the top left; fractional.
- * @param {Frame} frame
+ * @param {Pick<Frame, 'resized' | 'side'>} frame
  * @param {number} grid side of the low-resolution mask
  * @returns {Size}
  */

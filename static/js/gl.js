@@ -1,18 +1,21 @@
 // @ts-check
 /** The picture, its mask and its objects through WebGL2: a shader upsamples, thresholds and outlines the fields. */
 
-/** @import { AnyCanvas, Layer, Painter, Scene } from './painter.js' */
+/** @import { Frame } from './geometry.js' */
+/** @import { AnyCanvas, Painter, Placed, Scene } from './painter.js' */
+import { gridRegion } from './geometry.js';
 import { FRAGMENT, LIST_WIDTH, VERTEX } from './glsl.js';
-import { SQUARES, squaresOf } from './layers.js';
+import { SQUARES, gridOf, pieceOf, reachIn, reachOf, squaresOf } from './layers.js';
 import { GRID } from './protocol.js';
 
 /** @typedef {Record<string, WebGLUniformLocation | null>} Places of uniforms */
 
 /** Textures by the uniforms that name them, each on a unit of its own. */
-const UNITS = { Picture: 0, Logits: 1, Next: 2, Heads: 3, Corners: 4, Owners: 5, Looks: 6 };
+const UNITS = { Picture: 0, Logits: 1, Next: 2, Heads: 3, Corners: 4, Owners: 5, Looks: 6, Places: 7, Pieces: 8 };
 const NUMBERS = [
   'Canvas', 'Rect', 'View', 'Region', 'Size', 'Line', 'Ratio', 'Display',
   'Mask', 'Kept', 'Awake', 'Preview', 'Corner', 'Tint', 'Objects', 'Fill',
+  'LogitsGrid', 'LogitsEnd', 'NextGrid', 'NextEnd',
 ];
 const DISPLAYS = ['fill', 'outline', 'cutout', 'original'];
 
@@ -27,31 +30,58 @@ export function createGlPainter(canvas) {
   const gl = context;
   let resources = createResources(gl);
   let hasPicture = false;
-  /** @type {Map<number, Float32Array>} */
+  /** @type {Map<number, Placed>} */
   const fields = new Map();
-  /** @type {readonly Float32Array[] | null} what the lists in use were made of */
+  /** @type {{logits?: Frame | null, next?: Frame | null}} closer views that the masks are of */
+  const frames = {};
+  /** @type {{objects: readonly Placed[], region: string} | null} what the lists in use were made of */
   let listed = null;
 
-  /** @param {readonly Layer[]} layers @returns {number} how many are to be seen */
-  function listObjects(layers) {
+  /** @param {Scene} scene @returns {number} how many are to be seen */
+  function listObjects({ layers, size, region: whole }) {
     const shown = layers.flatMap((layer) => (fields.has(layer.id) ? layer : []));
-    const wanted = shown.map(({ id }) => /** @type {Float32Array} */ (fields.get(id)));
-    if (wanted.length !== listed?.length || wanted.some((field, at) => field !== listed?.[at])) {
-      const { heads, corners, owners } = squaresOf(wanted);
+    const wanted = shown.map(({ id }) => /** @type {Placed} */ (fields.get(id)));
+    const region = JSON.stringify(whole);
+    if (wanted.length !== listed?.objects.length || region !== listed.region || wanted.some((each, at) => each !== listed?.objects[at])) {
+      const reaches = wanted.map(({ field, frame }) => (frame ? reachIn(field, frame, size, whole) : reachOf(field)));
+      const { heads, corners, owners } = squaresOf(wanted.map(({ field }) => field), reaches);
+      listPieces(wanted, size);
       fillTexture(gl, UNITS.Heads, resources.heads, [SQUARES, SQUARES], gl.R32UI, gl.RED_INTEGER, gl.UNSIGNED_INT, heads);
       fillList(gl, UNITS.Corners, resources.corners, gl.RGBA32F, gl.RGBA, gl.FLOAT, corners, 4);
       fillList(gl, UNITS.Owners, resources.owners, gl.R16UI, gl.RED_INTEGER, gl.UNSIGNED_SHORT, owners, 1);
-      listed = wanted;
+      listed = { objects: wanted, region };
     }
     const looks = shown.flatMap(({ colour, selected }) => [...colour.map((part) => 255 * part), selected ? 255 : 0]);
     fillList(gl, UNITS.Looks, resources.looks, gl.RGBA8, gl.RGBA, gl.UNSIGNED_BYTE, Uint8Array.from(looks, Math.round), 4);
     return shown.length;
   }
 
+  /** Those of closer views, one after the other. @param {readonly Placed[]} wanted @param {Scene['size']} size */
+  function listPieces(wanted, size) {
+    const pieces = wanted.map(({ field, frame }) => (frame ? pieceOf(field, frame, size) : null));
+    const values = new Float32Array(pieces.reduce((sum, piece) => sum + (piece?.values.length ?? 0), 0));
+    let start = 0;
+    const places = pieces.flatMap((piece) => {
+      if (!piece) return [0, 0, 0, 0, 0, 0, 0, 0];
+      const place = [...piece.grid, start, piece.columns, piece.rows, 0];
+      values.set(piece.values, start);
+      start += piece.values.length;
+      return place;
+    });
+    fillList(gl, UNITS.Places, resources.places, gl.RGBA32F, gl.RGBA, gl.FLOAT, Float32Array.from(places), 4);
+    fillList(gl, UNITS.Pieces, resources.pieces, gl.R32F, gl.RED, gl.FLOAT, values, 1);
+  }
+
   /** @param {Scene} scene */
-  function draw({ view, region, look, size, ratio, layers }) {
+  function draw(scene) {
+    const { view, region, look, size, ratio } = scene;
     const { at } = resources;
-    const objects = listObjects(layers);
+    const objects = listObjects(scene);
+    for (const [name, frame] of /** @type {const} */ ([['Logits', frames.logits], ['Next', frames.next]])) {
+      const end = frame ? gridRegion(frame, GRID) : region;
+      gl.uniform4fv(at[`${name}Grid`], frame ? gridOf(frame, size) : [0, 0, region.width, region.height]);
+      gl.uniform2f(at[`${name}End`], end.width, end.height);
+    }
     gl.uniform2f(at.Canvas, canvas.width, canvas.height);
     gl.uniform4f(at.Rect, ...onCanvas(view));
     gl.uniform4f(at.View, view.x, view.y, view.width, view.height);
@@ -94,10 +124,16 @@ export function createGlPainter(canvas) {
       gl.generateMipmap(gl.TEXTURE_2D);
       hasPicture = true;
     },
-    setLogits: (logits) => fillField(gl, UNITS.Logits, resources.logits, logits),
-    setNext: (logits) => fillField(gl, UNITS.Next, resources.next, logits),
-    setField(id, field) {
-      if (field) fields.set(id, field);
+    setLogits(logits, frame) {
+      frames.logits = frame;
+      fillField(gl, UNITS.Logits, resources.logits, logits);
+    },
+    setNext(logits, frame) {
+      frames.next = frame;
+      fillField(gl, UNITS.Next, resources.next, logits);
+    },
+    setField(id, field, frame) {
+      if (field) fields.set(id, { field, frame });
       else fields.delete(id);
     },
     paint(scene) {
@@ -126,7 +162,8 @@ function createResources(gl) {
   const [logits, next] = [createField(gl, plain(UNITS.Logits)), createField(gl, plain(UNITS.Next))];
   const [heads, corners] = [plain(UNITS.Heads), plain(UNITS.Corners)];
   const [owners, looks] = [plain(UNITS.Owners), plain(UNITS.Looks)];
-  return { at, pixels, logits, next, heads, corners, owners, looks };
+  const [places, pieces] = [plain(UNITS.Places), plain(UNITS.Pieces)];
+  return { at, pixels, logits, next, heads, corners, owners, looks, places, pieces };
 }
 
 /** @param {WebGL2RenderingContext} gl */

@@ -2,8 +2,14 @@
 /**
  * Many objects for one look: for each square between four values of the grid, the objects that a pixel in it may
  * belong to, topmost first, with their four values there. However many objects there are, a pixel asks one or two.
+ *
+ * The squares are those of all of the picture. An object of a closer view has cells of its own: squares only name it,
+ * and its values are a piece of its field.
  */
 
+/** @import { Frame, Size } from './geometry.js' */
+import { boundsOf, cellsToPicture, extentOf } from './fields.js';
+import { clamp, gridRegion } from './geometry.js';
 import { GRID } from './protocol.js';
 
 /** Squares along a side: one before the first value and one behind the last, where the outermost value goes on. */
@@ -22,15 +28,27 @@ const CROWD = 255;
  * @property {Uint16Array} owners of the candidates, by their place among the objects
  */
 
+/**
+ * What is near an object of a closer view.
+ * @typedef {object} Piece
+ * @property {readonly [number, number, number, number]} grid shifts, then scales: from shares of the picture to its cells
+ * @property {number} columns
+ * @property {number} rows
+ * @property {Float32Array} values row by row
+ */
+
+/** Cells of a piece around its object. */
+const PIECE_MARGIN = 4;
+
 /** @type {WeakMap<Float32Array, Uint8Array>} */
 const REACHES = new WeakMap();
 
 /**
  * @param {readonly Float32Array[]} fields of the objects, topmost first
+ * @param {readonly Uint8Array[]} [reaches] squares near each
  * @returns {Squares}
  */
-export function squaresOf(fields) {
-  const reaches = fields.map(reachOf);
+export function squaresOf(fields, reaches = fields.map(reachOf)) {
   const counts = countCandidates(reaches);
   const heads = new Uint32Array(SQUARES * SQUARES);
   let total = 0;
@@ -55,6 +73,64 @@ export function squaresOf(fields) {
 }
 
 /**
+ * How shares of the picture become cells of a view: shifts, then scales.
+ * @param {Frame} frame
+ * @param {Size} size of the picture
+ * @returns {[number, number, number, number]}
+ */
+export function gridOf({ origin: [x, y], original: { width, height }, resized, side }, size) {
+  const region = gridRegion({ resized, side }, GRID);
+  const [across, down] = [region.width / width, region.height / height];
+  return [-x * across, -y * down, size.width * across, size.height * down];
+}
+
+/**
+ * @param {Float32Array} field
+ * @param {Frame} frame
+ * @param {Size} size of the picture
+ * @returns {Piece}
+ */
+export function pieceOf(field, frame, size) {
+  const extent = extentOf(frame);
+  const [left, top, right, bottom] = boundsOf(field, extent) ?? [0, 0, 1, 1];
+  const [x, y] = [Math.max(left - PIECE_MARGIN, 0), Math.max(top - PIECE_MARGIN, 0)];
+  const columns = Math.min(right + PIECE_MARGIN, extent.columns) - x;
+  const rows = Math.min(bottom + PIECE_MARGIN, extent.rows) - y;
+  const values = Float32Array.from({ length: columns * rows }, (_, at) =>
+    field[(y + Math.floor(at / columns)) * GRID + x + (at % columns)]);
+  const [shiftX, shiftY, ...scale] = gridOf(frame, size);
+  return { grid: [shiftX - x, shiftY - y, ...scale], columns, rows, values };
+}
+
+/**
+ * The squares near an object of a closer view, row of cells by row.
+ * @param {Float32Array} field
+ * @param {Frame} frame
+ * @param {Size} size of the picture
+ * @param {Size} region that the picture fills of the grid
+ */
+export function reachIn(field, frame, size, region) {
+  const reach = new Uint8Array(SQUARES * SQUARES);
+  const { columns, rows } = extentOf(frame);
+  const square = (/** @type {number} */ at) => clamp(at, 0, SQUARES - 1);
+  for (let row = 0; row < rows; row += 1) {
+    const line = field.subarray(row * GRID, row * GRID + columns);
+    const first = line.findIndex((value) => value > 0);
+    if (first < 0) continue;
+    let end = columns;
+    while (!(line[end - 1] > 0)) end -= 1;
+    const [left, top, right, bottom] = cellsToPicture([first, row, end, row + 1], frame);
+    const from = square(Math.floor((left * region.width) / size.width) - REACH);
+    const to = square(Math.ceil((right * region.width) / size.width) + REACH) + 1;
+    const last = square(Math.ceil((bottom * region.height) / size.height) + REACH);
+    for (let y = square(Math.floor((top * region.height) / size.height) - REACH); y <= last; y += 1) {
+      reach.fill(NEAR, y * SQUARES + from, y * SQUARES + to);
+    }
+  }
+  return reach;
+}
+
+/**
  * How many objects each square names: none beneath one that covers it.
  * @param {readonly Uint8Array[]} reaches
  */
@@ -75,7 +151,7 @@ function countCandidates(reaches) {
  * Where an object covers a square wholly, and where it is near enough for its outline to be seen.
  * @param {Float32Array} field
  */
-function reachOf(field) {
+export function reachOf(field) {
   let reach = REACHES.get(field);
   if (!reach) REACHES.set(field, (reach = findReach(field)));
   return reach;

@@ -27,7 +27,7 @@ import { createRenderer } from './renderer.js';
 import { useShortcuts } from './shortcuts.js';
 import { mountSketch } from './sketch-panel.js';
 import { mountStartScreen } from './start-screen.js';
-import { INITIAL_STATE, createStore, foundHere, nextFeedback, openQuestion, watch } from './store.js';
+import { INITIAL_STATE, createStore, decodableFor, foundHere, nextFeedback, openQuestion, watch, workOf } from './store.js';
 import { mountStrip } from './strip.js';
 import { mountTakeHome } from './take-home/door.js';
 import { chooseDecoder, forcedTier, readEnvironment, surveyTiers, threadsFor } from './tiers.js';
@@ -36,6 +36,7 @@ import { mountTools } from './tool-bar.js';
 import { TOOLS } from './tools/index.js';
 import { useTools } from './tools/stage-input.js';
 import { mountViewBar } from './view-bar.js';
+import { followZoom } from './zoom-follower.js';
 
 const TINT = [0.29, 0.45, 1];
 /** So long the gallery waits for the browser's database. */
@@ -82,8 +83,8 @@ mountFound(byId('found', HTMLCanvasElement), store, ({ startedAt }) => timings.n
 mountMarks(byId('marks', SVGSVGElement), store);
 watch(store, (state) => state, renderer.show);
 watch(store, ({ picture }) => picture?.decodable ?? null, decoder.setPicture);
-watch(store, openQuestion, decoder.ask, sameQuestion);
-watch(store, nextFeedback, decoder.expect);
+watch(store, openQuestion, (question, state) => decoder.ask(question, question && decodableFor(state, question)), sameQuestion);
+watch(store, nextFeedback, (feedback, state) => decoder.expect(feedback, decodableFor(state, workOf(state).sketch.at(-1) ?? {})));
 watch(store, (state) => foundHere(state) !== null, (here) => here || actions.stopEverything());
 
 useTools(stage, store, actions, TOOLS);
@@ -95,6 +96,7 @@ acceptPastes(document, actions.openFiles);
 new ResizeObserver(([{ contentRect: { width, height } }]) => actions.resizeStage({ width, height })).observe(stage);
 
 lookClosely(store, actions);
+followZoom(store, actions, api);
 timeOpening(store, timings);
 exposeDebug(store, { renderer, stage, timings });
 timings.note('interactive', performance.now());

@@ -25,10 +25,11 @@ const [FINE, MARGIN] = [4, 5];
  * length of the edge, not with the picture's area.
  * @param {Float32Array} field
  * @param {Frame} frame
+ * @param {Size} [picture] of which the frame is a closer view
  * @returns {Runs} column by column
  */
-export function fieldRuns(field, frame) {
-  const { original: { width, height }, resized, side } = frame;
+export function fieldRuns(field, { origin, original, resized, side }, picture = original) {
+  const { width, height } = original;
   const columns = axisTaps(width, resized.width, side, GRID);
   const rows = axisTaps(height, resized.height, side, GRID);
   const bounds = boundsOf(field);
@@ -44,7 +45,8 @@ export function fieldRuns(field, frame) {
     [value, from] = [next, at];
   };
   for (let x = 0; bounds && x < width; x += 1) {
-    const start = x * height;
+    const start = (origin[0] + x) * picture.height + origin[1];
+    if (height < picture.height) become(0, start - origin[1]);
     if (!touches(columns, x, bounds[0], bounds[2])) {
       become(0, start);
       continue;
@@ -56,10 +58,12 @@ export function fieldRuns(field, frame) {
       if (found !== null) become(found, start + first);
       else for (let y = first; y < last; y += 1) become(valueAt(line, rows, y) > 0 ? 1 : 0, start + y);
     }
-    if (bottom < height) become(0, start + bottom);
+    if (bottom < picture.height) become(0, start + bottom);
   }
-  if (from < width * height || counts.length === 0) counts.push(width * height - from);
-  return { size: [height, width], counts };
+  const end = (origin[0] + width) * picture.height;
+  if (width < picture.width) become(0, end);
+  if (from < picture.width * picture.height || counts.length === 0) counts.push(picture.width * picture.height - from);
+  return { size: [picture.height, picture.width], counts };
 }
 
 /**

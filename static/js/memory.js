@@ -30,8 +30,8 @@ export function mountMemory(store) {
  */
 export function heldBytes(state) {
   const pictures = strip(state);
-  const buffers = new Set(pictures.flatMap(({ decodable, timeline }) => [
-    ...(decodable?.embedding ? [decodable.embedding.tensor.bytes.buffer] : []),
+  const buffers = new Set(pictures.flatMap(({ decodable, views, timeline }) => [
+    ...[decodable, ...views].flatMap((view) => view?.embedding?.tensor.bytes.buffer ?? []),
     ...masksOf(timeline).map(({ buffer }) => buffer),
   ]));
   const files = pictures.reduce((sum, { blob }) => sum + blob.size, 0);

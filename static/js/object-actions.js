@@ -3,31 +3,52 @@
 
 /** @import { Changes } from './changes.js' */
 /** @import { Combination, Extent, Finish } from './fields.js' */
-/** @import { Mask, Thing, Work } from './work.js' */
-import { NO_FINISH, changesNothing, combine, extentOf, finished } from './fields.js';
+/** @import { Frame } from './geometry.js' */
+/** @import { Mask, Step, Thing, Work } from './work.js' */
+import { holds } from './closer-views.js';
+import { NO_FINISH, changesNothing, combine, extentOf, finished, pictureBounds, resampled } from './fields.js';
 import { GRID } from './protocol.js';
 import { anchorsOf, finishFor, sourceOf } from './specks.js';
-import { pictureFrame, strip } from './store.js';
+import { frameOf, pictureSize, strip } from './store.js';
 import {
   advance, moved, nextColour, nextId, selectedThings, undone, withChange, withThing, without,
 } from './work.js';
 import { paintedStep } from './sketch-actions.js';
 
+/** @type {Extent} */
+const WHOLE = { columns: GRID, rows: GRID };
 const VERBS = { unite: 'Merged', subtract: 'Subtracted', intersect: 'Intersected' };
 
 /** @param {Changes} changes */
 export function createObjectActions({ get, change, changePicture, changeTimeline, work, step, amend }) {
-  /** @returns {Extent} */
-  function extent() {
-    const frame = pictureFrame(get());
-    return frame ? extentOf(frame) : { columns: GRID, rows: GRID };
+  /**
+   * @param {Pick<Thing, 'source' | 'frame'>} made
+   * @param {Finish} finish
+   * @param {readonly Step[]} steps
+   */
+  function shapeOf({ source, frame }, finish, steps) {
+    const place = frameOf(get(), { frame });
+    const prompts = steps.at(-1)?.prompts;
+    const extent = place ? extentOf(place) : WHOLE;
+    const anchors = place && prompts ? anchorsOf(prompts, place) : [];
+    return changesNothing(finish) ? source : finished(source, finish, extent, anchors);
   }
 
-  /** @param {readonly import('./work.js').Step[]} steps @returns {readonly number[]} */
-  function anchors(steps) {
-    const frame = pictureFrame(get());
-    const prompts = steps.at(-1)?.prompts;
-    return frame && prompts ? anchorsOf(prompts, frame) : [];
+  /**
+   * The view with the finest cells among those of some objects and all of the picture, of those that hold certain ones.
+   * @param {readonly Thing[]} things
+   * @param {readonly Thing[]} held
+   */
+  function finestFor(things, held) {
+    const bounds = held.flatMap((thing) => {
+      const frame = frameOf(get(), thing);
+      return (frame && [pictureBounds(thing.shape, frame)]) ?? [];
+    });
+    const frames = things.flatMap(({ frame }) => frame ?? []);
+    const { picture } = get();
+    const size = picture && pictureSize(picture);
+    const holding = frames.filter((frame) => size && bounds.every((box) => holds(frame, { clicks: [], box }, size)));
+    return holding.reduce((/** @type {Frame | null} */ best, each) => (best && areaOf(best) <= areaOf(each) ? best : each), null);
   }
 
   /** The sketch becomes an object, or takes the place of the one that it edits. */
@@ -36,7 +57,9 @@ export function createObjectActions({ get, change, changePicture, changeTimeline
     const now = work();
     const last = now.sketch.at(-1);
     if (!last?.answer) return null;
-    const source = trimmed(sourceOf(get(), last.answer), extent());
+    const { frame } = last.answer.question;
+    const place = frameOf(get(), { frame });
+    const source = trimmed(sourceOf(get(), last.answer), place ? extentOf(place) : WHOLE);
     const finish = now.things.find(({ id }) => id === now.editing)?.finish ?? finishFor(get(), last.answer);
     const id = nextId(now);
     const next = withThing(now, {
@@ -45,7 +68,8 @@ export function createObjectActions({ get, change, changePicture, changeTimeline
       colour: labelColour(nextLabel) ?? nextColour(now),
       source,
       finish,
-      shape: shapeOf(source, finish, extent(), anchors(now.sketch)),
+      shape: shapeOf({ source, frame }, finish, now.sketch),
+      frame,
       iou: last.painted ? null : last.answer.iou,
       steps: now.sketch,
     });
@@ -160,8 +184,14 @@ export function createObjectActions({ get, change, changePicture, changeTimeline
       const parts = changeable();
       if (parts.length < 2) return change({ notice: 'Select two objects or more: Shift-click them in the list.' });
       const [first, ...others] = parts;
-      const source = combine(parts.map(({ shape }) => shape), how);
-      const made = { source, shape: source, finish: NO_FINISH, steps: [], iou: null };
+      const frame = finestFor(parts, how === 'unite' ? parts : [first]);
+      const place = frameOf(get(), { frame });
+      const fields = parts.map((part) => {
+        const own = frameOf(get(), part);
+        return own && place ? resampled(part.shape, own, place) : part.shape;
+      });
+      const source = combine(fields, how);
+      const made = { source, shape: source, frame, finish: NO_FINISH, steps: [], iou: null };
       const changed = { ...withChange(work(), first.id, made), selected: [first.id] };
       step(how === 'subtract' ? changed : without(changed, others.map(({ id }) => id)));
       change({ notice: `${VERBS[how]}.` });
@@ -175,16 +205,16 @@ export function createObjectActions({ get, change, changePicture, changeTimeline
       const thing = work().things.find((each) => each.id === id);
       if (!thing || thing.locked) return;
       const finish = { ...thing.finish, ...part };
-      const next = withChange(work(), id, { finish, shape: shapeOf(thing.source, finish, extent(), anchors(thing.steps)) });
+      const next = withChange(work(), id, { finish, shape: shapeOf(thing, finish, thing.steps) });
       if (goesOn) amend(next);
       else step(next);
     },
   };
 }
 
-/** @param {Float32Array<ArrayBuffer>} source @param {Finish} finish @param {Extent} extent @param {readonly number[]} anchors */
-function shapeOf(source, finish, extent, anchors) {
-  return changesNothing(finish) ? source : finished(source, finish, extent, anchors);
+/** @param {Frame} frame */
+function areaOf({ original: { width, height } }) {
+  return width * height;
 }
 
 /**
@@ -200,7 +230,7 @@ function trimmed(field, { columns, rows }) {
 }
 
 /** @param {Thing} thing @returns {Mask} */
-function asMask({ shape }) {
-  const question = { prompts: { clicks: [], box: null }, feedback: null, purpose: /** @type {const} */ ('step') };
+function asMask({ shape, frame }) {
+  const question = { prompts: { clicks: [], box: null }, feedback: null, purpose: /** @type {const} */ ('step'), frame };
   return { question, logits: shape, index: 0, iou: 1, milliseconds: 0, candidates: [] };
 }

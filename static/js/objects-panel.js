@@ -6,10 +6,11 @@
 /** @import { State, Store } from './store.js' */
 /** @import { Thing } from './work.js' */
 import { byId, create, find, icon, setText } from './dom.js';
-import { cellsPerPixel, coverage, extentOf } from './fields.js';
+import { cellsPerPixel } from './fields.js';
 import { orderByDragging } from './drag-order.js';
 import { createLabelField } from './label-field.js';
-import { pictureFrame, watch, workOf } from './store.js';
+import { shareOf } from './specks.js';
+import { frameOf, pictureFrame, watch, workOf } from './store.js';
 import { selectedThings } from './work.js';
 
 const ICONS = {
@@ -164,11 +165,10 @@ function showTool(row, name, says, path, disabled = false) {
 const SIZES = new WeakMap();
 
 /** @param {Thing} thing @param {State} state */
-function sizeText({ shape }, state) {
-  const frame = pictureFrame(state);
+function sizeText({ shape, frame }, state) {
   let text = SIZES.get(shape);
-  if (text === undefined && frame) {
-    const share = 100 * coverage(shape, extentOf(frame));
+  if (text === undefined && pictureFrame(state)) {
+    const share = 100 * shareOf(state, shape, { frame });
     SIZES.set(shape, (text = `${share.toFixed(share < 10 ? 1 : 0)} %`));
   }
   return text ?? '';
@@ -227,7 +227,7 @@ function mountTidy(store, actions) {
     for (const slider of sliders) {
       const name = /** @type {Tidying} */ (slider.dataset.tidy);
       slider.value = String(Math.round(100 * toSlider(name, thing.finish[name])));
-      setText(find(/** @type {HTMLElement} */ (slider.parentElement), 'output'), tidyText(name, thing.finish[name], state));
+      setText(find(/** @type {HTMLElement} */ (slider.parentElement), 'output'), tidyText(name, thing, state));
     }
   }, (a, b) => a.length === b.length && a.every((thing, at) => thing === b[at]));
   watch(store, (state) => workOf(state).sketch.length > 0, (busy, state) => {
@@ -264,12 +264,14 @@ function toSlider(name, value) {
   return name === 'holes' || name === 'islands' ? Math.sqrt(share) : share;
 }
 
-/** @param {Tidying} name @param {number} value @param {State} state */
-function tidyText(name, value, state) {
-  if (value === 0) return 'off';
-  const frame = pictureFrame(state);
-  if (name === 'holes' || name === 'islands') return `≤ ${(100 * value).toFixed(2)} %`;
-  const pixels = frame ? value / cellsPerPixel(frame) : value;
+/** @param {Tidying} name @param {Thing} thing @param {State} state */
+function tidyText(name, thing, state) {
+  const value = thing.finish[name];
+  const [frame, whole] = [frameOf(state, thing), pictureFrame(state)];
+  if (value === 0 || !frame || !whole) return 'off';
+  const share = (cellsPerPixel(whole) / cellsPerPixel(frame)) ** 2;
+  if (name === 'holes' || name === 'islands') return `≤ ${(100 * value * share).toFixed(share < 1 ? 3 : 2)} %`;
+  const pixels = value / cellsPerPixel(frame);
   return `${pixels > 0 && name === 'grow' ? '+' : ''}${pixels.toFixed(Math.abs(pixels) < 10 ? 1 : 0)} px`;
 }
 

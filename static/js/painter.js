@@ -41,15 +41,16 @@ import { createGlPainter } from './gl.js';
  */
 
 /** @typedef {HTMLCanvasElement | OffscreenCanvas} AnyCanvas */
+/** @typedef {{field: Float32Array, frame?: Frame | null}} Placed a field, and the closer view that it is of, if it is of one */
 
 /**
  * @typedef {object} Painter
  * @property {'webgl2' | '2d'} kind
  * @property {() => void} restore after a lost context came back
  * @property {(bitmap: ImageBitmap) => void} setPicture
- * @property {(logits: Float32Array) => void} setLogits
- * @property {(logits: Float32Array) => void} setNext what the next click would make of it
- * @property {(id: number, field: Float32Array | null) => void} setField of an object, or null when it is gone
+ * @property {(logits: Float32Array, frame?: Frame | null) => void} setLogits
+ * @property {(logits: Float32Array, frame?: Frame | null) => void} setNext what the next click would make of it
+ * @property {(id: number, field: Float32Array | null, frame?: Frame | null) => void} setField of an object, or null when it is gone
  * @property {(scene: Scene) => void} paint
  */
 
@@ -60,17 +61,17 @@ import { createGlPainter } from './gl.js';
  */
 export function createPainter(canvas, force2d) {
   const painter = (force2d ? null : createGlPainter(canvas)) ?? createCanvasPainter(canvas);
-  /** @type {{picture?: ImageBitmap, logits?: Float32Array, scene?: Scene}} */
+  /** @type {{picture?: ImageBitmap, logits?: Placed, scene?: Scene}} */
   const shown = {};
-  /** @type {Map<number, Float32Array>} */
+  /** @type {Map<number, Placed>} */
   const fields = new Map();
 
   canvas.addEventListener('webglcontextlost', (event) => event.preventDefault());
   canvas.addEventListener('webglcontextrestored', () => {
     painter.restore();
     if (shown.picture) painter.setPicture(shown.picture);
-    if (shown.logits) painter.setLogits(shown.logits);
-    for (const [id, field] of fields) painter.setField(id, field);
+    if (shown.logits) painter.setLogits(shown.logits.field, shown.logits.frame);
+    for (const [id, { field, frame }] of fields) painter.setField(id, field, frame);
     if (shown.scene) painter.paint(shown.scene);
   });
 
@@ -81,14 +82,14 @@ export function createPainter(canvas, force2d) {
       shown.picture = bitmap;
       painter.setPicture(bitmap);
     },
-    setLogits(logits) {
-      shown.logits = logits;
-      painter.setLogits(logits);
+    setLogits(logits, frame) {
+      shown.logits = { field: logits, frame };
+      painter.setLogits(logits, frame);
     },
-    setField(id, field) {
-      if (field) fields.set(id, field);
+    setField(id, field, frame) {
+      if (field) fields.set(id, { field, frame });
       else fields.delete(id);
-      painter.setField(id, field);
+      painter.setField(id, field, frame);
     },
     paint(scene) {
       shown.scene = scene;

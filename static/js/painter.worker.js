@@ -6,14 +6,15 @@
  * painted; `opened` tells the painter's kind, `painted` the number of the scene on the canvas.
  */
 
+/** @import { Frame } from './geometry.js' */
 /** @import { Painter, Scene } from './painter.js' */
 import { createPainter } from './painter.js';
 
 /**
  * @typedef {{type: 'open', canvas: OffscreenCanvas, force2d: boolean}
  *   | {type: 'picture', bitmap: ImageBitmap}
- *   | {type: 'logits' | 'next', logits: Float32Array}
- *   | {type: 'field', of: number, field: Float32Array | null}
+ *   | {type: 'logits' | 'next', logits: Float32Array, frame?: Frame | null}
+ *   | {type: 'field', of: number, field: Float32Array | null, frame?: Frame | null}
  *   | {type: 'scene', scene: Scene, number: number}} Request
  */
 /** @typedef {{type: 'opened', kind: Painter['kind']} | {type: 'painted', number: number}} Reply */
@@ -36,11 +37,11 @@ function handle(request) {
     case 'picture':
       return painter?.setPicture(request.bitmap);
     case 'logits':
-      return painter?.setLogits(request.logits);
+      return painter?.setLogits(request.logits, request.frame);
     case 'next':
-      return painter?.setNext(request.logits);
+      return painter?.setNext(request.logits, request.frame);
     case 'field':
-      return painter?.setField(request.of, request.field);
+      return painter?.setField(request.of, request.field, request.frame);
     case 'scene':
       if (!waiting) requestAnimationFrame(paint);
       waiting = request;

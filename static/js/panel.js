@@ -5,9 +5,10 @@
 /** @import { Decoder, Phase, State, Store } from './store.js' */
 /** @import { Tier } from './tiers.js' */
 import { byId, create, find, setText } from './dom.js';
-import { coverage, extentOf } from './fields.js';
-import { shownField } from './specks.js';
-import { committedPrompts, isKept, pictureFrame, pictureSize, pictureView, quantile, watch, workOf } from './store.js';
+import { shareOf, shownField } from './specks.js';
+import {
+  committedPrompts, isKept, missingView, pictureFrame, pictureSize, pictureView, quantile, viewInUse, watch, workOf,
+} from './store.js';
 import { TIERS, TIER_NAMES } from './tiers.js';
 
 const CAN_HOVER = matchMedia('(hover: hover)').matches;
@@ -232,7 +233,7 @@ function keptText(state) {
 function maskText(state) {
   const frame = pictureFrame(state);
   if (!frame || !state.mask || !isKept(state)) return '';
-  const share = 100 * coverage(shownField(state, state.mask), extentOf(frame));
+  const share = 100 * shareOf(state, shownField(state, state.mask), state.mask.question);
   const score = state.mask.candidates.length > 0 ? `, score ${Math.min(1, Math.max(0, state.mask.iou)).toFixed(2)}` : '';
   return ` The mask covers ${share.toFixed(share < 10 ? 1 : 0)} % of the picture${score}.`;
 }
@@ -261,16 +262,24 @@ function phaseText(phase, form = 'full') {
  * @param {State} state
  * @returns {[string, string][]}
  */
-function factsOf({ service, models, picture, latencies }) {
+function factsOf(state) {
+  const { service, models, picture, latencies } = state;
   /** @type {[string, string][]} */
   const facts = [];
   if (service.status === 'ready' && models.offers.length < 2) facts.push(['Model', service.info.model.id]);
   const size = picture && pictureSize(picture);
   if (size) facts.push(['Picture', `${size.width} × ${size.height}`]);
-  if (picture?.encodeSeconds != null) facts.push(['Encode', `${picture.encodeSeconds.toFixed(picture.encodeSeconds < 10 ? 2 : 0)} s`]);
+  if (picture?.encodeSeconds != null) facts.push(['Encode', secondsText(picture.encodeSeconds)]);
+  const closer = viewInUse(state);
+  if (closer || missingView(state)) facts.push(['Close-up', closer ? secondsText(closer.seconds) : '…']);
   const median = quantile(latencies, 0.5);
   if (median !== null) facts.push(['Hover', `${Math.round(median)} ms`]);
   return facts;
+}
+
+/** @param {number} seconds */
+function secondsText(seconds) {
+  return `${seconds.toFixed(seconds < 10 ? 2 : 0)} s`;
 }
 
 /**

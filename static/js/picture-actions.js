@@ -3,10 +3,12 @@
 
 /** @import { Api, GalleryItem } from './api.js' */
 /** @import { Changes } from './changes.js' */
+/** @import { CloserView, Window } from './closer-views.js' */
 /** @import { Picture, State, Store } from './store.js' */
-/** @import { Timeline } from './work.js' */
+/** @import { Step, Timeline } from './work.js' */
 import { ApiError } from './api.js';
 import { OtherModelError, loadPicture, readBitmap, readSharp } from './picture-loader.js';
+import { windowOf } from './closer-views.js';
 import { pictureFrame, strip } from './store.js';
 import { problemOf, usesServer } from './problems.js';
 import { NEW_TIMELINE, unanswered } from './work.js';
@@ -16,10 +18,12 @@ import { NEW_TIMELINE, unanswered } from './work.js';
 /** @type {Omit<Picture, 'key' | 'name' | 'blob'>} */
 const EMPTY_PICTURE = {
   phase: { status: 'reading' }, size: null, bitmap: null, record: null, encodeSeconds: null,
-  decodable: null, thumbnail: null, lens: null, timeline: NEW_TIMELINE,
+  decodable: null, views: [], thumbnail: null, lens: null, timeline: NEW_TIMELINE,
 };
 /** What belongs to the picture in hand and to no other. */
-const OF_THE_MOMENT = { hover: null, draft: null, mask: null, preview: null, notice: null };
+const OF_THE_MOMENT = { hover: null, draft: null, mask: null, preview: null, cut: null, notice: null };
+/** Of each picture; an embedding takes two megabytes. */
+const MOST_VIEWS = 4;
 
 /**
  * @param {Changes} changes
@@ -55,7 +59,7 @@ export function createPictureActions({ get, change, changePicture }, store, api,
     const loading = new AbortController();
     const { signal } = loading;
     loads.set(key, loading);
-    changePicture(key, { phase: { status: 'reading' }, decodable: null });
+    changePicture(key, { phase: { status: 'reading' }, decodable: null, views: [] });
     try {
       const info = await serviceInfo(store);
       const wantsEmbedding = () => !usesServer(get().decoder);
@@ -151,6 +155,19 @@ export function createPictureActions({ get, change, changePicture }, store, api,
         changePicture(picture.key, { phase: { status: 'reading' }, decodable: null, timeline });
       }
       for (const { key } of stale) await load(key);
+    },
+    /** @param {CloserView} view of the picture that has its key */
+    viewArrived(view) {
+      const picture = find(view.key);
+      if (picture?.decodable) changePicture(view.key, { views: [view, ...picture.views].slice(0, MOST_VIEWS) });
+    },
+    /** A view cannot be had: whoever waits for it asks all of the picture. @param {number} key @param {Window} window */
+    viewRefused(key, window) {
+      const { work, ...timeline } = find(key)?.timeline ?? NEW_TIMELINE;
+      const waits = (/** @type {Step} */ { answer, frame }) => !answer && frame && windowOf(frame).join() === window.join();
+      if (!work.sketch.some(waits)) return;
+      const sketch = work.sketch.map((step) => (waits(step) ? { ...step, frame: null } : step));
+      changePicture(key, { timeline: { ...timeline, work: { ...work, sketch } } });
     },
     /** Every pixel of the picture in hand, for a close look. */
     async sharpen() {

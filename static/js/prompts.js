@@ -2,7 +2,7 @@
 /** Prompts as values: clicks and a box in picture pixels, their tensors, and the mask they ask for. */
 
 /** @import { Box, Frame, Point } from './geometry.js' */
-import { pictureToFrame } from './geometry.js';
+import { pictureToFrame, sameFrame } from './geometry.js';
 
 /** @typedef {0 | 1} Label 1 belongs to the object, 0 does not */
 /** @typedef {{readonly x: number, readonly y: number, readonly label: Label}} Click */
@@ -16,6 +16,7 @@ import { pictureToFrame } from './geometry.js';
  * @property {Prompts} prompts
  * @property {Float32Array | null} feedback
  * @property {'hover' | 'preview' | 'draft' | 'step'} purpose
+ * @property {Frame | null} [frame] of the closer view that is asked, and that the logits are of; none for all of the picture
  */
 
 const PADDING_LABEL = -1;
@@ -67,7 +68,7 @@ export function samePrompts(a, b) {
  * @param {Omit<Question, 'purpose'>} b
  */
 export function sameAnswer(a, b) {
-  return a.feedback === b.feedback && samePrompts(a.prompts, b.prompts);
+  return a.feedback === b.feedback && sameFrame(a.frame, b.frame) && samePrompts(a.prompts, b.prompts);
 }
 
 /**

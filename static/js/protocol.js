@@ -51,7 +51,7 @@ export function parseTensorFile(buffer) {
 
 /**
  * @param {ArrayBuffer} buffer
- * @param {{weightsHash: string, imageId: string}} expected what the page asked for
+ * @param {{weightsHash: string, imageId: string, window?: readonly number[]}} expected what the page asked for
  * @returns {Embedding}
  */
 export function parseEmbedding(buffer, expected) {
@@ -67,6 +67,9 @@ export function parseEmbedding(buffer, expected) {
   }
   if (metadata.image_id !== expected.imageId) {
     throw new ProtocolError(`The server sent the embedding of another picture (${short(metadata.image_id)}).`);
+  }
+  if (expected.window && metadata.window !== expected.window.join()) {
+    throw new ProtocolError(`The server sent the view ${metadata.window} instead of ${expected.window}.`);
   }
   const tensor = requireTensor(tensors, 'image_embeddings', EMBEDDING_SHAPE);
   return { modelId: metadata.model_id, weightsHash: metadata.weights_hash, imageId: metadata.image_id, tensor };

@@ -71,17 +71,17 @@ export function createRenderer(canvas, { force2d, still, tint }) {
       if (picture.key !== shownKey) Object.assign(shares, { mask: 0, kept: 0, awake: 0, preview: 0 });
       shownKey = picture.key;
     }
-    if (shown && shown !== shownMask) easel.setLogits((shownMask = shown));
-    if (next && next !== shownNext) easel.setNext((shownNext = next));
+    if (shown && shown !== shownMask) easel.setLogits((shownMask = shown), mask.question.frame);
+    if (next && next !== shownNext) easel.setNext((shownNext = next), preview.question.frame);
   }
 
   /** Send the fields that changed, forget those that are gone. @param {State} current */
   function uploadFields(current) {
     const { things } = workOf(current);
-    for (const { id, shape } of things) {
+    for (const { id, shape, frame } of things) {
       if (held.get(id) === shape) continue;
       held.set(id, shape);
-      easel.setField(id, shape);
+      easel.setField(id, shape, frame);
     }
     for (const id of held.keys()) {
       if (things.some((thing) => thing.id === id)) continue;

@@ -4,17 +4,18 @@
 /** @import { Changes } from './changes.js' */
 /** @import { Answer } from './decoder-client.js' */
 /** @import { Field } from './fields.js' */
-/** @import { Box, Point } from './geometry.js' */
-/** @import { Label, Prompts } from './prompts.js' */
+/** @import { Box, Frame, Point } from './geometry.js' */
+/** @import { Label, Prompts, Question } from './prompts.js' */
 /** @import { State } from './store.js' */
 /** @import { Mask, Step } from './work.js' */
+import { holds } from './closer-views.js';
 import {
-  boundsOf, cellsPerPixel, cellsToPicture, emptyField, extentOf, paintLine, paintPolygon, pictureToCells,
+  cellsPerPixel, covers, emptyField, isCut, paintLine, paintPolygon, pictureBounds, pictureToCells, resampled,
 } from './fields.js';
 import { NO_PROMPTS, chooseMask, corrects, isAmbiguous, sameQuestion, withBox, withClick } from './prompts.js';
 import { GRID } from './protocol.js';
-import { shownField } from './specks.js';
-import { openQuestion, pictureFrame } from './store.js';
+import { shownField, shownLogits } from './specks.js';
+import { frameFor, frameOf, openQuestion, pictureFrame, pictureSize } from './store.js';
 import { promptsOf, redone, selectedThings, undone, withClickAt, withPick, withStep } from './work.js';
 
 const LATENCIES_KEPT = 60;
@@ -26,29 +27,60 @@ export function createSketchActions({ get, change, changeTimeline, work, step })
    * @param {boolean} [feeds]
    */
   function ask(prompts, feeds = false) {
-    step({ sketch: [...work().sketch, { prompts, feeds, painted: false, pick: null, answer: null }] });
+    step({ sketch: [...work().sketch, { prompts, feeds, painted: false, pick: null, answer: null, frame: frameFor(get(), prompts) }] });
   }
 
   /**
    * What a stroke draws on: the sketch, else the one selected object, else nothing.
-   * @param {Point | null} start in cells; paint that starts beside the selected object starts another
+   * @param {Point | null} start paint that starts beside the selected object starts another
+   * @returns {{field: Field, frame?: Frame | null, editing: number | null}}
    */
   function canvas(start = null) {
     const { sketch, editing, selected } = work();
     const { draft } = get();
-    if (draft && 'painted' in draft) return { field: draft.painted.logits, editing: draft.editing };
+    if (draft && 'painted' in draft) {
+      const { logits, question } = draft.painted;
+      return { field: logits, frame: question.frame, editing: draft.editing };
+    }
     const answer = sketch.at(-1)?.answer;
-    if (answer) return { field: shownField(get(), answer), editing };
+    if (answer) return { field: shownField(get(), answer), frame: answer.question.frame, editing };
     const [thing] = selectedThings(work());
     const taken = sketch.length === 0 && selected.length === 1 && thing && !thing.locked;
-    const beside = taken && start && !(thing.shape[Math.floor(start[1]) * GRID + Math.floor(start[0])] > 0);
-    return taken && !beside ? { field: thing.shape, editing: thing.id } : { field: emptyField(), editing };
+    const frame = taken && frameOf(get(), thing);
+    const beside = frame && start && !covers(thing.shape, frame, start);
+    if (taken && !beside) return { field: thing.shape, frame: thing.frame, editing: thing.id };
+    return { field: emptyField(), frame: start && frameFor(get(), withClick(NO_PROMPTS, start, 1)), editing };
   }
 
-  /** @param {Field} field @param {number | null} editing @returns {{painted: Mask, editing: number | null}} */
-  function draftOf(field, editing) {
-    const question = { prompts: promptsOf(work()), feedback: null, purpose: /** @type {const} */ ('step') };
+  /**
+   * Draw on what is there; beyond the edges of its closer view, on all of the picture.
+   * @param {readonly Point[]} line in the picture
+   * @param {number} radius around it
+   * @param {boolean} adds
+   * @param {(field: Field, cells: Point[], frame: Frame) => Field} draw
+   */
+  function drawOn(line, radius, adds, draw) {
+    const { picture } = get();
+    const [whole, size] = [pictureFrame(get()), picture && pictureSize(picture)];
+    if (!whole || !size || picture?.phase.status !== 'ready') return;
+    const { field, frame, editing } = canvas(adds ? line[0] : null);
+    const fits = !frame || line.every(([x, y]) => holds(frame, { clicks: [], box: [x - radius, y - radius, x + radius, y + radius] }, size));
+    const [from, to] = [frame ?? whole, (fits && frame) || whole];
+    const drawn = draw(resampled(field, from, to), line.map((point) => pictureToCells(point, to)), to);
+    change({ draft: draftOf(drawn, editing, fits ? frame : null) });
+  }
+
+  /** @param {Field} field @param {number | null} editing @param {Frame | null} [frame] @returns {{painted: Mask, editing: number | null}} */
+  function draftOf(field, editing, frame) {
+    const question = { prompts: promptsOf(work()), feedback: null, purpose: /** @type {const} */ ('step'), frame };
     return { painted: { question, logits: field, index: 0, iou: 1, milliseconds: 0, candidates: [] }, editing };
+  }
+
+  /** Whether an answer goes on beyond the closer view in which it was seen. @param {Question} question @param {Field} logits */
+  function isCutOff(question, logits) {
+    const { picture } = get();
+    const size = picture && pictureSize(picture);
+    return question.frame && size ? isCut(shownLogits(get(), logits, question), question.frame, size) : false;
   }
 
   /** @param {number} index of the candidate; single clicks are answered by it from now on, until it is let go */
@@ -59,7 +91,8 @@ export function createSketchActions({ get, change, changeTimeline, work, step })
     const { level } = get();
     const remembered = isAmbiguous(last.prompts) ? (level === index ? null : index) : level;
     if (last.answer.index === index) return change({ level: remembered });
-    const picked = { ...last, pick: index, answer: withPick(last.answer, index) };
+    const cut = isCutOff(last.answer.question, last.answer.candidates[index].logits);
+    const picked = { ...last, pick: index, ...(cut ? { frame: null, answer: null } : { answer: withPick(last.answer, index) }) };
     step({ sketch: [...sketch.slice(0, -1), picked] }, { level: remembered });
   }
 
@@ -88,8 +121,8 @@ export function createSketchActions({ get, change, changeTimeline, work, step })
       const { draft } = get();
       if (!draft) return;
       if ('prompts' in draft) return ask(draft.prompts);
-      const painted = { prompts: draft.painted.question.prompts, feeds: false, painted: true, pick: null, answer: draft.painted };
-      step({ sketch: [...work().sketch, painted], editing: draft.editing });
+      const { prompts } = draft.painted.question;
+      step({ sketch: [...work().sketch, { ...paintedStep(draft.painted), prompts }], editing: draft.editing });
     },
     dropDraft: () => change({ draft: null }),
     /** @param {number} index */
@@ -111,38 +144,27 @@ export function createSketchActions({ get, change, changeTimeline, work, step })
      * @param {number} radius in the picture's pixels
      * @param {boolean} adds
      */
-    paint(from, to, radius, adds) {
-      const state = get();
-      const frame = pictureFrame(state);
-      if (!frame || state.picture?.phase.status !== 'ready') return;
-      const [start, end] = [from, to].map((point) => pictureToCells(point, frame));
-      const { field, editing } = canvas(adds ? start : null);
-      const reach = Math.max(0.5, radius * cellsPerPixel(frame));
-      change({ draft: draftOf(paintLine(field, start, end, reach, adds), editing) });
-    },
+    paint: (from, to, radius, adds) =>
+      drawOn([from, to], radius, adds, (field, [start, end], frame) =>
+        paintLine(field, start, end, Math.max(0.5, radius * cellsPerPixel(frame)), adds)),
     /**
      * @param {readonly Point[]} corners in the picture
      * @param {boolean} adds
      */
     paintArea(corners, adds) {
-      const frame = pictureFrame(get());
-      if (!frame || get().picture?.phase.status !== 'ready') return;
-      const cells = corners.map((corner) => pictureToCells(corner, frame));
       change({ draft: null });
-      const { field, editing } = canvas(adds ? cells[0] : null);
-      change({ draft: draftOf(paintPolygon(field, cells, adds), editing) });
+      drawOn(corners, 0, adds, (field, cells) => paintPolygon(field, cells, adds));
     },
     /** Let the model redraw what was painted: the mask goes in as it is, with the box around it. */
     snap() {
-      const frame = pictureFrame(get());
-      const { field, editing } = canvas();
+      const { field, frame, editing } = canvas();
       const { sketch } = work();
-      const bounds = frame && boundsOf(field, extentOf(frame));
-      if (!bounds) return;
-      const box = cellsToPicture(bounds, frame);
-      const before = sketch.length > 0 ? sketch : [paintedStep(draftOf(Float32Array.from(field), editing).painted)];
+      const place = frameOf(get(), { frame });
+      const box = place && pictureBounds(field, place);
+      if (!box) return;
+      const before = sketch.length > 0 ? sketch : [paintedStep(draftOf(Float32Array.from(field), editing, frame).painted)];
       /** @type {Step} */
-      const next = { prompts: { ...NO_PROMPTS, box }, feeds: true, painted: false, pick: null, answer: null };
+      const next = { prompts: { ...NO_PROMPTS, box }, feeds: true, painted: false, pick: null, answer: null, frame };
       step({ sketch: [...before, next], editing });
     },
 
@@ -175,7 +197,10 @@ export function createSketchActions({ get, change, changeTimeline, work, step })
       const index = (question.purpose === 'step' ? pending?.pick : null) ?? chooseMask(question.prompts, iou, state.level);
       const mask = withPick({ question, ...candidates[index], milliseconds, candidates }, index);
       const latencies = [...state.latencies, milliseconds].slice(-LATENCIES_KEPT);
-      if (question.purpose === 'preview') change({ preview: mask, latencies });
+      const cut = isCutOff(question, mask.logits);
+      if (cut && question.purpose === 'hover') change({ cut: mask });
+      else if (cut && question.purpose === 'step' && pending) replaceStep(state, pending, { ...pending, frame: null });
+      else if (question.purpose === 'preview') change({ preview: mask, latencies });
       else if (question.purpose !== 'step') change({ mask, latencies });
       else if (pending && sameQuestion(open, question)) answerStep(state, pending, mask, latencies);
     },
@@ -187,20 +212,28 @@ export function createSketchActions({ get, change, changeTimeline, work, step })
    * @param {Mask} mask
    * @param {readonly number[]} latencies
    */
-  function answerStep({ picture }, pending, mask, latencies) {
-    if (!picture) return;
-    const timeline = withStep(picture.timeline, pending, { ...pending, answer: mask });
-    change({ picture: { ...picture, timeline }, mask, latencies });
+  function answerStep(state, pending, mask, latencies) {
+    replaceStep(state, pending, { ...pending, answer: mask }, { mask, latencies });
+  }
+
+  /**
+   * @param {State} state
+   * @param {Step} before
+   * @param {Step} after
+   * @param {Partial<State>} [more]
+   */
+  function replaceStep({ picture }, before, after, more) {
+    if (picture) change({ picture: { ...picture, timeline: withStep(picture.timeline, before, after) }, ...more });
   }
 }
 
 /** @param {Mask} mask @returns {Step} */
 export function paintedStep(mask) {
-  return { prompts: NO_PROMPTS, feeds: false, painted: true, pick: null, answer: mask };
+  return { prompts: NO_PROMPTS, feeds: false, painted: true, pick: null, answer: mask, frame: mask.question.frame };
 }
 
 /**
- * @param {Float32Array} logits of all
+ * @param {Field} logits of all
  * @param {ArrayLike<number>} iou
  */
 function candidatesOf(logits, iou) {

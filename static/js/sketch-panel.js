@@ -5,11 +5,10 @@
 /** @import { State, Store } from './store.js' */
 /** @import { Candidate } from './work.js' */
 import { byId, create, find, setText } from './dom.js';
-import { coverage, extentOf, stability } from './fields.js';
-import { NO_PROMPTS } from './prompts.js';
+import { extentOf, stability } from './fields.js';
 import { GRID } from './protocol.js';
-import { shownField, shownLogits } from './specks.js';
-import { pictureFrame, watch, workOf } from './store.js';
+import { shareOf, shownField, shownLogits } from './specks.js';
+import { frameOf, pictureFrame, watch, workOf } from './store.js';
 import { TOOLS } from './tools/index.js';
 
 const NAMES = ['Single', 'Part', 'Object', 'Group'];
@@ -121,7 +120,8 @@ function candidateButton(name, index, actions) {
  * @param {State} state
  */
 function showCandidate(button, { iou, logits, index }, state) {
-  const frame = pictureFrame(state);
+  const question = workOf(state).sketch.at(-1)?.answer?.question;
+  const frame = question && frameOf(state, question);
   const canvas = /** @type {HTMLCanvasElement} */ (find(button, 'canvas'));
   if (!frame) return;
   const quality = Math.round(100 * Math.min(1, Math.max(0, iou)));
@@ -131,9 +131,9 @@ function showCandidate(button, { iou, logits, index }, state) {
   setText(second, `Stable ${steady} %`);
   button.ariaLabel = `${NAMES[index]}: predicted quality ${quality} %, stability ${steady} %`;
   const { columns, rows } = extentOf(frame);
-  const shown = shownLogits(state, logits, workOf(state).sketch.at(-1)?.prompts ?? NO_PROMPTS);
+  const shown = shownLogits(state, logits, question);
   drawPreview(canvas, shown, Math.ceil(columns / COARSE), Math.ceil(rows / COARSE));
-  canvas.style.backgroundImage = state.picture?.thumbnail ? `url("${state.picture.thumbnail}")` : '';
+  canvas.style.backgroundImage = state.picture?.thumbnail && !question.frame ? `url("${state.picture.thumbnail}")` : '';
 }
 
 /**
@@ -161,7 +161,7 @@ function factsOf(state) {
   if (!frame || !step?.answer) return [];
   const percent = (/** @type {number} */ share) => `${(100 * Math.min(1, Math.max(0, share))).toFixed(share < 0.1 ? 1 : 0)} %`;
   /** @type {[string, string][]} */
-  const facts = [['Covers', percent(coverage(shownField(state, step.answer), extentOf(frame)))]];
+  const facts = [['Covers', percent(shareOf(state, shownField(state, step.answer), step.answer.question))]];
   if (step.painted) facts.push(['Made', 'by hand']);
   return facts.map(([name, value]) => create('div', {}, [create('dt', { textContent: name }), create('dd', { textContent: value })]));
 }

@@ -2,13 +2,16 @@
 /** The page's only state: one immutable value, its subscribers, and the questions asked of it. */
 
 /** @import { GalleryItem, ImageRecord, ModelInfo, ModelOffer } from './api.js' */
+/** @import { CloserView, Sight, Window } from './closer-views.js' */
 /** @import { PictureForDecoder } from './decoder-backends.js' */
 /** @import { Found, FoundObject, Grain, Preset } from './found.js' */
 /** @import { Frame, Lens, Point, Size, View } from './geometry.js' */
 /** @import { Label, Prompts, Question } from './prompts.js' */
 /** @import { Refusal, Tier } from './tiers.js' */
-/** @import { Mask, Step, Timeline } from './work.js' */
-import { createFrame, fitView, lensView } from './geometry.js';
+/** @import { Mask, Timeline } from './work.js' */
+import { holds, sightOf, viewFor, windowAround, windowOf } from './closer-views.js';
+import { covers, resampled } from './fields.js';
+import { createFrame, fitView, lensView, sameFrame } from './geometry.js';
 import { foundUnder, offered } from './found.js';
 import { NO_PROMPTS, withClick } from './prompts.js';
 import { NO_WORK, promptsOf } from './work.js';
@@ -57,6 +60,7 @@ import { NO_WORK, promptsOf } from './work.js';
  * @property {ImageRecord | null} record
  * @property {number | null} encodeSeconds
  * @property {PictureForDecoder | null} decodable what the decoder is given, once it is there
+ * @property {readonly CloserView[]} views closer ones that are there, the newest first
  * @property {string | null} thumbnail address of a small picture
  * @property {Lens | null} lens where it is looked at; null shows all of it
  * @property {Timeline} timeline what was made of it
@@ -90,6 +94,7 @@ import { NO_WORK, promptsOf } from './work.js';
  * @property {Draft | null} draft
  * @property {Mask | null} mask the one shown
  * @property {Mask | null} preview what the next click would make of it
+ * @property {Mask | null} cut the last that a closer view cut: where it lies, all of the picture answers the pointer
  * @property {Display} display
  * @property {boolean} before whether the picture is shown as it was, for as long as that is held
  * @property {number} opacity of the objects' colours, from 0 to 1
@@ -137,6 +142,7 @@ export const INITIAL_STATE = {
   draft: null,
   mask: null,
   preview: null,
+  cut: null,
   display: 'fill',
   before: false,
   opacity: 0.5,
@@ -259,15 +265,105 @@ export function foundAt(state, at) {
  * @returns {Question | null}
  */
 export function openQuestion(state) {
+  const question = questionOf(state);
+  return question?.frame && !decodableFor(state, question) ? null : question;
+}
+
+/** @param {State} state @returns {Question | null} */
+function questionOf(state) {
   const { picture, draft, hover, tool } = state;
   if (picture?.phase.status !== 'ready') return null;
   const { sketch } = workOf(state);
   const next = sketch.findIndex(({ answer }) => answer === null);
-  if (next >= 0) return { prompts: sketch[next].prompts, feedback: feedbackFor(sketch, next), purpose: 'step' };
-  if (draft) return 'prompts' in draft ? { prompts: draft.prompts, feedback: null, purpose: 'draft' } : null;
+  if (next >= 0) {
+    const { prompts, frame = null } = sketch[next];
+    return { prompts, feedback: feedbackFor(state, next), purpose: 'step', frame };
+  }
+  if (draft) {
+    if (!('prompts' in draft)) return null;
+    return { prompts: draft.prompts, feedback: null, purpose: 'draft', frame: frameFor(state, draft.prompts) };
+  }
   if (!hover || tool !== 'select' || foundAt(state, hover)) return null;
-  if (sketch.length === 0) return { prompts: withClick(NO_PROMPTS, hover, 1), feedback: null, purpose: 'hover' };
-  return previewQuestion(state, hover);
+  if (sketch.length > 0) return previewQuestion(state, hover);
+  const prompts = withClick(NO_PROMPTS, hover, 1);
+  const frame = frameFor(state, prompts);
+  return { prompts, feedback: null, purpose: 'hover', frame: isCutAt(state, frame, hover) ? null : frame };
+}
+
+/**
+ * What the decoder is given for a question: all of the picture, or the closer view, if that is there.
+ * @param {State} state
+ * @param {Pick<Question, 'frame'>} question
+ * @returns {PictureForDecoder | null}
+ */
+export function decodableFor({ picture }, { frame }) {
+  if (!frame) return picture?.decodable ?? null;
+  return picture?.views.find((view) => sameFrame(view.frame, frame)) ?? null;
+}
+
+/**
+ * Where prompts are answered: in the view that the sketch began in, as long as it holds them, else in the closest that
+ * is there; null for all of the picture.
+ * @param {State} state
+ * @param {Prompts} prompts
+ * @returns {Frame | null}
+ */
+export function frameFor(state, prompts) {
+  const size = state.picture && pictureSize(state.picture);
+  const sight = sightHere(state);
+  if (!state.picture || !size || !sight) return null;
+  const last = workOf(state).sketch.at(-1);
+  if (last) return last.frame && holds(last.frame, prompts, size) ? last.frame : null;
+  return viewFor(state.picture.views, size, sight, prompts)?.frame ?? null;
+}
+
+/** @param {State} state the closer view that is in use where the pointer is, or would be in the middle */
+export function viewInUse(state) {
+  const [last, sight] = [workOf(state).sketch.at(-1), sightHere(state)];
+  const frame = last ? last.frame : sight && frameFor(state, withClick(NO_PROMPTS, state.hover ?? sight.middle, 1));
+  return state.picture?.views.find((view) => sameFrame(view.frame, frame)) ?? null;
+}
+
+/**
+ * The closer view that is missing: the one that the sketch began in, else one around the pointer or the middle of what
+ * is on the screen. Whoever waits for it is urgent.
+ * @param {State} state
+ * @returns {{key: number, window: Window, urgent: boolean} | null}
+ */
+export function missingView(state) {
+  const { picture, hover } = state;
+  const size = picture && pictureSize(picture);
+  const sight = sightHere(state);
+  if (!size || !sight || picture.phase.status !== 'ready' || !picture.decodable) return null;
+  const { key, views } = picture;
+  const { sketch } = workOf(state);
+  const begun = sketch.find(({ answer }) => !answer) ?? sketch.at(-1);
+  if (begun) {
+    return begun.frame && !decodableFor(state, begun) ? { key, window: windowOf(begun.frame), urgent: !begun.answer } : null;
+  }
+  const at = hover ?? sight.middle;
+  const window = windowAround(size, sight, at);
+  const there = viewFor(views, size, sight, withClick(NO_PROMPTS, at, 1));
+  return window && !there ? { key, window, urgent: false } : null;
+}
+
+/** @param {State} state @returns {Sight | null} how closely the picture in hand is looked at */
+function sightHere(state) {
+  const view = pictureView(state);
+  const size = state.picture && pictureSize(state.picture);
+  return view && size && sightOf(view, size, state.stage);
+}
+
+/**
+ * Whether the pointer is where a mask lay that the view cut.
+ * @param {State} state
+ * @param {Frame | null} frame
+ * @param {Point} at
+ */
+function isCutAt({ cut }, frame, [x, y]) {
+  if (!cut || !frame || !sameFrame(cut.question.frame, frame)) return false;
+  const [click] = cut.question.prompts.clicks;
+  return (click.x === x && click.y === y) || covers(cut.logits, frame, [x, y]);
 }
 
 /**
@@ -283,16 +379,31 @@ function previewQuestion(state, hover) {
   if (!view || !size) return null;
   const reach = (PREVIEW_DISTANCE * size.width) / view.width;
   if (prompts.clicks.some(({ x, y }) => Math.hypot(x - hover[0], y - hover[1]) < reach)) return null;
-  return { prompts: withClick(prompts, hover, state.label), feedback: nextFeedback(state), purpose: 'preview' };
+  const next = withClick(prompts, hover, state.label);
+  const [frame, before] = [frameFor(state, next), nextFeedback(state) && workOf(state).sketch.at(-1)?.answer];
+  return { prompts: next, feedback: before ? seenIn(state, before, frame) : null, purpose: 'preview', frame };
 }
 
 /**
  * The logits that one step feeds back to the decoder.
- * @param {readonly Step[]} sketch
+ * @param {State} state
  * @param {number} index
  */
-function feedbackFor(sketch, index) {
-  return sketch[index].feeds ? (sketch[index - 1]?.answer?.logits ?? null) : null;
+function feedbackFor(state, index) {
+  const { sketch } = workOf(state);
+  const before = sketch[index].feeds ? sketch[index - 1]?.answer : null;
+  return before ? seenIn(state, before, sketch[index].frame) : null;
+}
+
+/**
+ * A mask's logits in a view.
+ * @param {State} state
+ * @param {Mask} mask
+ * @param {Frame | null} [frame]
+ */
+function seenIn(state, { logits, question }, frame) {
+  const [from, to] = [frameOf(state, question), frameOf(state, { frame })];
+  return from && to ? resampled(logits, from, to) : logits;
 }
 
 /**
@@ -350,6 +461,15 @@ export function pictureFrame({ picture, service }) {
   if (!picture?.record || service.status !== 'ready') return null;
   const { width, height, resized_width, resized_height } = picture.record;
   return createFrame({ width, height }, { width: resized_width, height: resized_height }, service.info.prompt_frame);
+}
+
+/**
+ * Where in the picture something was seen that says so: a mask, an object, a question.
+ * @param {State} state
+ * @param {{frame?: Frame | null}} seen
+ */
+export function frameOf(state, { frame }) {
+  return frame ?? pictureFrame(state);
 }
 
 /**

@@ -3,16 +3,17 @@
 
 /** @import { Runs } from './export/runs.js' */
 /** @import { Field, Finish } from './fields.js' */
+/** @import { Frame } from './geometry.js' */
 /** @import { Click, Prompts, Question } from './prompts.js' */
 import { NO_PROMPTS } from './prompts.js';
 
-/** @typedef {{index: number, iou: number, logits: Float32Array}} Candidate one of the decoder's four masks */
+/** @typedef {{index: number, iou: number, logits: Field}} Candidate one of the decoder's four masks */
 
 /**
  * A mask with the question that it answers.
  * @typedef {object} Mask
  * @property {Question} question
- * @property {Float32Array} logits of the chosen candidate
+ * @property {Field} logits of the chosen candidate
  * @property {number} index of the chosen candidate
  * @property {number} iou as predicted; 1 for what was painted
  * @property {number} milliseconds from question to answer
@@ -27,6 +28,7 @@ import { NO_PROMPTS } from './prompts.js';
  * @property {boolean} painted whether the answer was drawn by hand rather than decoded
  * @property {number | null} pick the candidate that was chosen by hand
  * @property {Mask | null} answer
+ * @property {Frame | null} [frame] of the closer view that it is asked in
  */
 
 /**
@@ -40,6 +42,7 @@ import { NO_PROMPTS } from './prompts.js';
  * @property {Field} source
  * @property {Finish} finish
  * @property {Field} shape
+ * @property {Frame | null} [frame] of the closer view that both are fields of; none for all of the picture
  * @property {number | null} iou as predicted, if the model made it
  * @property {readonly Step[]} steps that made it, to be taken up again; none for what was combined
  * @property {string} [origin] where everything mode found it (see found.js)
@@ -108,7 +111,7 @@ export function promptsOf({ sketch }) {
 }
 
 /**
- * The same prompts, to be answered anew by another model; what was painted stays.
+ * The same prompts, to be answered anew by another model, in all of the picture; what was painted stays.
  * @param {Timeline} timeline
  * @returns {Timeline}
  */
@@ -116,7 +119,7 @@ export function unanswered({ past, work, future }) {
   /** @type {Map<Step, Step>} a step may belong to many works */
   const renewed = new Map();
   const renew = (/** @type {Step} */ step) => {
-    if (!renewed.has(step)) renewed.set(step, step.painted ? step : { ...step, answer: null });
+    if (!renewed.has(step)) renewed.set(step, step.painted ? step : { ...step, answer: null, frame: null });
     return renewed.get(step) ?? step;
   };
   const open = (/** @type {Work} */ each) => (each.sketch.length > 0 ? { ...each, sketch: each.sketch.map(renew) } : each);
@@ -143,7 +146,7 @@ export function withThing(work, made) {
   const edited = things.find(({ id }) => id === editing);
   /** @type {Thing} */
   const thing = edited
-    ? { ...edited, source: made.source, finish: made.finish, shape: made.shape, iou: made.iou, steps: made.steps }
+    ? { ...edited, source: made.source, finish: made.finish, shape: made.shape, frame: made.frame, iou: made.iou, steps: made.steps }
     : { ...made, visible: true, locked: false };
   const next = edited ? things.map((each) => (each === edited ? thing : each)) : [thing, ...things];
   return { things: next, sketch: [], editing: null, selected: [thing.id] };

@@ -58,7 +58,8 @@ class Picture:
 class Shown:
     """What the page shows: low-resolution logits (256, 256), which of the four they are, what they answer.
 
-    `feedback` are the logits (256, 256) of an earlier answer that the decoder was given, or None.
+    `feedback` are the logits (256, 256) of an earlier answer that the decoder was given, or None. `window`: x, y, width
+    and height of the closer view that the logits are of, None for all of the picture.
     """
 
     logits: np.ndarray
@@ -66,6 +67,7 @@ class Shown:
     iou: float
     prompts: dict
     feedback: np.ndarray | None = None
+    window: list[int] | None = None
 
     @property
     def is_ambiguous(self) -> bool:
@@ -77,40 +79,53 @@ class Oracle:
 
     def __init__(self, model: SAM) -> None:
         self.model = model
-        self._embeddings: dict[bytes, ImageEmbedding] = {}
+        self._embeddings: dict[tuple, ImageEmbedding] = {}
 
     def logits(
-        self, picture: Picture, prompts: dict, feedback: np.ndarray | None = None
+        self,
+        picture: Picture,
+        prompts: dict,
+        feedback: np.ndarray | None = None,
+        window: list[int] | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """All four candidates, (4, 256, 256), and their predicted IoU, for prompts in the picture's pixels."""
-        clicks = prompts["clicks"]
-        points = [[click["x"], click["y"]] for click in clicks] or None
+        clicks, (x, y) = prompts["clicks"], window[:2] if window else (0, 0)
+        points = [[click["x"] - x, click["y"] - y] for click in clicks] or None
         labels = [click["label"] for click in clicks] or None
+        box = prompts["box"] and np.array(prompts["box"]) - (x, y, x, y)
         mask = None if feedback is None else feedback[None]
-        return predict_low_res(self.model, self._embedding(picture), points, labels, prompts["box"], mask)
+        return predict_low_res(self.model, self._embedding(picture, window), points, labels, box, mask)
 
     def agreement(self, picture: Picture, shown: Shown) -> float:
         """IoU of the mask shown with PyTorch's for the same prompts, over the picture's part of the grid.
 
         The page chooses among three candidates by predicted IoU; near a tie either choice is right, but no other.
         """
-        logits, iou = self.logits(picture, shown.prompts, shown.feedback)
+        logits, iou = self.logits(picture, shown.prompts, shown.feedback, shown.window)
         if shown.is_ambiguous:
             assert shown.index in (1, 2, 3) and iou[shown.index] > iou[1:].max() - 0.03, (shown.index, iou)
         else:
             assert shown.index == 0
-        rows, columns = (-(-side * GRID // FRAME) for side in picture.frame.resized_hw)
+        frame = ImageFrame.fit(shown.window[:1:-1], FRAME) if shown.window else picture.frame
+        rows, columns = (-(-side * GRID // FRAME) for side in frame.resized_hw)
         return overlap(shown.logits[:rows, :columns] > 0, logits[shown.index, :rows, :columns] > 0)
 
-    def _embedding(self, picture: Picture) -> ImageEmbedding:
-        if picture.data not in self._embeddings:
-            self._embeddings[picture.data] = encode(self.model, picture.pixels)
-        return self._embeddings[picture.data]
+    def _embedding(self, picture: Picture, window: list[int] | None) -> ImageEmbedding:
+        x, y, width, height = window or (0, 0, *picture.size)
+        key = (picture.data, x, y, width, height)
+        if key not in self._embeddings:
+            self._embeddings[key] = encode(self.model, picture.pixels[y : y + height, x : x + width])
+        return self._embeddings[key]
 
 
-def picture_mask(picture: Picture, logits: np.ndarray) -> np.ndarray:
-    """PyTorch's way from low-resolution logits to a mask of the picture, (H, W) bool."""
-    return (masks_to_original(torch.from_numpy(logits)[None, None], picture.frame) > 0)[0, 0].numpy()
+def picture_mask(picture: Picture, logits: np.ndarray, window: list[int] | None = None) -> np.ndarray:
+    """PyTorch's way from low-resolution logits, of a closer view if told, to a mask of the picture, (H, W) bool."""
+    x, y, width, height = window or (0, 0, *picture.size)
+    mask = np.zeros(picture.pixels.shape[:2], bool)
+    frame = ImageFrame.fit((height, width), FRAME)
+    seen = masks_to_original(torch.from_numpy(logits)[None, None], frame) > 0
+    mask[y : y + height, x : x + width] = seen[0, 0].numpy()
+    return mask
 
 
 def overlap(a: np.ndarray, b: np.ndarray) -> float:

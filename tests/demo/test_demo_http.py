@@ -202,6 +202,7 @@ def test_the_embedding_is_the_models_own_and_says_what_it_is(browser, model):
         "model_id": "tiny",
         "weights_hash": model.weights_hash(),
         "image_id": reply["id"],
+        "window": "0,0,80,50",
         "original_height": "50",
         "original_width": "80",
         "resized_height": "640",

@@ -93,8 +93,34 @@ def test_a_server_without_a_worker_left_is_unwell_and_still_serves_what_it_has(i
     assert browser.post(done["decode_url"], json={"points": [[5, 5]], "labels": [1]}).status_code == 200
 
 
+def test_short_memory_is_a_503_and_the_same_picture_may_come_again(service, embedding, monkeypatch):
+    def short(*_):
+        time.sleep(0.5)
+        raise MemoryError
+
+    browser = Browser(create_app(service))
+    service.model.encode = short
+    reply = browser.upload(png(seed=4))
+    answer = browser.get(reply["embedding_url"])
+    assert answer.status_code == 503 and int(answer.headers["retry-after"]) > 0
+    with monkeypatch.context() as patch:
+        patch.setattr("PIL.ImageFile.ImageFile.load", short)
+        assert browser.post("/api/images", content=png(seed=4)).status_code == 503
+    service.model.encode = lambda pixels: embedding
+    assert browser.get(browser.upload(png(seed=4))["embedding_url"]).status_code == 200
+
+
+def test_a_clock_that_is_set_back_changes_nothing(service, gate, monkeypatch):
+    browser = Browser(create_app(service))
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    reply = browser.upload(png(seed=5))
+    gate.set()
+    assert events_in(browser.get(reply["events_url"]).text)[-1][0] == "done"
+    assert browser.get(reply["embedding_url"]).status_code == 200
+
+
 def test_closing_time_answers_everybody_who_waits(service, gate):
-    """Who waits for the encode that runs has it, the others an honest refusal, and so has whoever comes late."""
+    """Also who waits for the encode that runs, which may take too long, and whoever comes late."""
 
     async def visit():
         async with client_of(create_app(service)) as client:
@@ -108,8 +134,8 @@ def test_closing_time_answers_everybody_who_waits(service, gate):
             return [*await asyncio.gather(*waiting), late]
 
     answers = asyncio.run(visit())
-    assert sorted(answer.status_code for answer in answers) == [200, 503, 503, 503]
-    assert {answer.headers.get("retry-after", "10") for answer in answers} == {"10"}
+    assert [answer.status_code for answer in answers] == [503] * 4
+    assert {answer.headers["retry-after"] for answer in answers} == {"10"}
 
 
 def test_an_upload_that_is_broken_off_is_no_fault_of_the_server(service, caplog):
@@ -126,6 +152,7 @@ def test_an_upload_that_is_broken_off_is_no_fault_of_the_server(service, caplog)
 def test_visitors_who_stop_reading_hold_up_nobody(service, gate):
     """Ten ask for an embedding and read none of it; the eleventh has it at once."""
     gate.set()
+    service.warm_up = lambda: None
     with (
         serving(create_app(service)) as address,
         httpx.Client(base_url=address, timeout=60) as client,

@@ -365,15 +365,16 @@ test('the worker gets a copy of the embedding once, and the coordinates of the f
 
 test('the worker gets a copy of the fed-back mask, and the picture only once', async () => {
   const { worker, backend } = await openedBackend();
+  const shown = picture(1);
   const feedback = Float32Array.of(3, 4).subarray(1);
-  const preparing = backend.prepare(picture(1), feedback);
+  const preparing = backend.prepare(shown, feedback);
   worker.answer({ id: 2, type: 'held' });
   await settled();
   worker.answer({ id: 3, type: 'prepared' });
   await preparing;
   assert.deepEqual([...worker.sent[2].mask], [4]);
   assert.deepEqual([...feedback], [4]);
-  const again = backend.prepare(picture(1), null);
+  const again = backend.prepare(shown, null);
   await settled();
   worker.answer({ id: 4, type: 'prepared' });
   await again;

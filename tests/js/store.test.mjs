@@ -13,7 +13,7 @@ import { NEW_TIMELINE } from '../../static/js/work.js';
 /** @type {import('../../static/js/store.js').Picture} */
 const PICTURE = {
   key: 1, name: 'cat.jpg', blob: new Blob(), phase: { status: 'ready' }, size: { width: 200, height: 100 },
-  bitmap: null, record: null, encodeSeconds: null, decodable: null, thumbnail: null, lens: null, timeline: NEW_TIMELINE,
+  bitmap: null, record: null, encodeSeconds: null, decodable: null, views: [], thumbnail: null, lens: null, timeline: NEW_TIMELINE,
 };
 const READY = { ...INITIAL_STATE, picture: PICTURE };
 const CLICK = withClick(NO_PROMPTS, [5, 6], 1);
@@ -67,13 +67,13 @@ test('nothing is asked before the picture is ready', () => {
 });
 
 test('the hover asks as one positive click', () => {
-  assert.deepEqual(openQuestion({ ...READY, hover: [5, 6] }), { prompts: CLICK, feedback: null, purpose: 'hover' });
+  assert.deepEqual(openQuestion({ ...READY, hover: [5, 6] }), { prompts: CLICK, feedback: null, purpose: 'hover', frame: null });
   assert.equal(openQuestion(READY), null);
 });
 
 test('what is committed outranks the hover, and is asked once', () => {
   const state = { ...readyWith(asked(CLICK)), hover: /** @type {const} */ ([9, 9]) };
-  assert.deepEqual(openQuestion(state), { prompts: CLICK, feedback: null, purpose: 'step' });
+  assert.deepEqual(openQuestion(state), { prompts: CLICK, feedback: null, purpose: 'step', frame: null });
   assert.equal(openQuestion(readyWith(answered(CLICK))), null);
 });
 
@@ -91,7 +91,7 @@ test('a second click waits for the first one\'s answer', () => {
 test('a box being drawn is asked with the points that are there, and nothing is fed back', () => {
   const box = withBox(CLICK, [0, 0, 3, 3]);
   const drawing = { ...readyWith(answered(CLICK)), draft: { prompts: box } };
-  assert.deepEqual(openQuestion(drawing), { prompts: box, feedback: null, purpose: 'draft' });
+  assert.deepEqual(openQuestion(drawing), { prompts: box, feedback: null, purpose: 'draft', frame: null });
   assert.equal(openQuestion(readyWith(answered(CLICK), asked(box)))?.feedback, null);
 });
 

@@ -20,6 +20,8 @@ THINKING_S = (5.0, 25.0)
 GREEDY_PICTURES = 50
 LONGEST_WAIT_S = 60
 TIMEOUT_S = 180
+KEEP_ALIVE_S = 2
+"""Shorter than the server's: a request on a connection that is just being closed would be lost, and nobody's fault."""
 PAGE = ("/", "/static/styles.css", "/static/gallery/gallery.json", "/api/model")
 _GONE = (httpx.TransportError, httpx.StreamError)
 
@@ -31,7 +33,12 @@ class Visitor:
         self.number, self.album, self.tally, self.greedy = number, album, tally, greedy
         self._chance = random.Random(f"{seed} {number}")
         self._client = httpx.AsyncClient(
-            base_url=server, headers=said_to_come_from(number), timeout=TIMEOUT_S, verify=False, trust_env=False
+            base_url=server,
+            headers=said_to_come_from(number),
+            timeout=TIMEOUT_S,
+            limits=httpx.Limits(keepalive_expiry=KEEP_ALIVE_S),
+            verify=False,
+            trust_env=False,
         )
 
     async def stay(self) -> None:

@@ -4,6 +4,7 @@
 /** @import { Actions } from '../actions.js' */
 /** @import { MaskObject } from '../export/session.js' */
 /** @import { Field } from '../fields.js' */
+/** @import { Frame } from '../geometry.js' */
 /** @import { State, Store } from '../store.js' */
 /** @import { Step, Thing } from '../work.js' */
 /** @import { Arrival } from './reading.js' */
@@ -93,6 +94,12 @@ function stepsOf(prompts) {
   const steps = Array.isArray(prompts?.steps) ? prompts.steps : [];
   const known = steps.every((/** @type {any} */ step) => (
     Array.isArray(step?.prompts?.clicks) && typeof step.feeds === 'boolean' && (step.pick === null || step.pick >= 0)));
-  return known ? steps.map((/** @type {Step} */ { prompts: asked, feeds, pick }) => (
-    { prompts: asked, feeds, pick, painted: false, answer: null })) : [];
+  return known ? steps.map((/** @type {Step} */ { prompts: asked, feeds, pick, frame }) => (
+    { prompts: asked, feeds, pick, painted: false, answer: null, frame: isFrame(frame) ? frame : null })) : [];
+}
+
+/** @param {any} frame of a closer view @returns {frame is Frame} */
+function isFrame(frame) {
+  const { origin = [], original = {}, resized = {}, side } = frame ?? {};
+  return [...origin, original.width, original.height, resized.width, resized.height, side].every(Number.isInteger) && origin.length === 2;
 }

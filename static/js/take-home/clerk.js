@@ -35,8 +35,8 @@ export function hireClerk() {
           const told = items.slice(at, at + HANDFUL).map((item) => {
             const mask = exactMask(item);
             const score = item.iou === null ? null : Math.min(Math.max(item.iou, 0), 1);
-            const { label, colour, visible, shape } = item;
-            return { label, colour, visible, score, prompts: promptsOf(item), mask, field: mask ? null : shape };
+            const { label, colour, visible, shape, frame: view = null } = item;
+            return { label, colour, visible, score, prompts: promptsOf(item), mask, field: mask ? null : shape, view };
           });
           empty.push(...(await request({ type: 'objects', items: told })).empty);
         }

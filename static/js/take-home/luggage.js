@@ -9,7 +9,7 @@ import { shownField } from '../specks.js';
 import { isKept, pictureFrame, strip, workOf } from '../store.js';
 import { selectedThings } from '../work.js';
 
-/** @typedef {Pick<Thing, 'label' | 'colour' | 'visible' | 'iou' | 'steps' | 'shape'> & {exact?: Thing['exact']}} Item */
+/** @typedef {Pick<Thing, 'label' | 'colour' | 'visible' | 'iou' | 'steps' | 'shape' | 'frame'> & {exact?: Thing['exact']}} Item */
 /** @typedef {{name: string, blob: Blob, frame: Frame, items: readonly Item[]}} Parcel objects lowest first */
 /** @typedef {{pictures: 'one' | 'all', objects: 'all' | 'selected'}} Scope */
 
@@ -45,7 +45,7 @@ export function maskInHand(state) {
   if (!picture) throw new Error('There is no mask to save.');
   if (isKept(state) && mask) {
     const shape = Float32Array.from(shownField(state, mask));
-    return [parcelOf(state, picture, [{ ...SKETCH, iou: mask.iou, shape }], new Set())];
+    return [parcelOf(state, picture, [{ ...SKETCH, iou: mask.iou, shape, frame: mask.question.frame }], new Set())];
   }
   if (!thing) throw new Error('There is no mask to save.');
   return [parcelOf(state, picture, [{ ...thing, visible: true }], new Set())];
@@ -90,6 +90,6 @@ export function exactMask({ exact, shape }) {
  */
 export function promptsOf({ steps }) {
   if (steps.length === 0 || steps.some(({ painted }) => painted)) return null;
-  return { steps: steps.map(({ prompts, feeds, pick }) => ({ prompts, feeds, pick })) };
+  return { steps: steps.map(({ prompts, feeds, pick, frame }) => ({ prompts, feeds, pick, ...(frame && { frame }) })) };
 }
 

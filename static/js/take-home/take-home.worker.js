@@ -23,7 +23,7 @@ import { createWork } from '../export/work.js';
 import { fieldRuns, maskField } from '../masks.js';
 import { readFiles } from './reading.js';
 
-/** @typedef {Omit<MaskObject, 'mask'> & {mask: Runs | null, field: Float32Array | null}} Told one of mask and field */
+/** @typedef {Omit<MaskObject, 'mask'> & {mask: Runs | null, field: Float32Array | null, view: Frame | null}} Told one of mask and field, perhaps of a closer view */
 /**
  * @typedef {{type: 'picture', picture: Picture, frame: Frame, blob: Blob}
  *   | {type: 'objects', items: readonly Told[]}
@@ -88,9 +88,9 @@ async function answer(question, onProgress) {
 }
 
 /** Objects become run lengths as they come; the label of one that covers no pixel is the answer. @param {Told} item */
-function take({ field, mask, ...rest }) {
+function take({ field, mask, view, ...rest }) {
   const { objects, frame } = parcels[parcels.length - 1];
-  const runs = mask ?? fieldRuns(/** @type {Float32Array} */ (field), frame);
+  const runs = mask ?? fieldRuns(/** @type {Float32Array} */ (field), view ?? frame, frame.original);
   if (areaOf(runs) === 0) return [rest.label];
   objects.push({ ...rest, mask: runs });
   return [];

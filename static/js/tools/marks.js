@@ -4,10 +4,10 @@
 /** @import { Box, Point, Size } from '../geometry.js' */
 /** @import { Prompts } from '../prompts.js' */
 /** @import { State } from '../store.js' */
-import { pictureToCells } from '../fields.js';
+/** @import { Thing } from '../work.js' */
+import { covers } from '../fields.js';
 import { clamp } from '../geometry.js';
-import { GRID } from '../protocol.js';
-import { pictureFrame, workOf } from '../store.js';
+import { frameOf, workOf } from '../store.js';
 
 /**
  * A point by its index, or a box with the sides that a drag moves: -1 the left or upper, 1 the right or lower, 0 neither.
@@ -44,11 +44,11 @@ export function partAt({ clicks, box }, [x, y], reach) {
  * @returns {number | null} the id of the topmost object there that is shown
  */
 export function objectAt(state, point) {
-  const frame = pictureFrame(state);
-  if (!frame) return null;
-  const [x, y] = pictureToCells(point, frame);
-  const at = Math.floor(y) * GRID + Math.floor(x);
-  return workOf(state).things.find(({ shape, visible }) => visible && shape[at] > 0)?.id ?? null;
+  const lies = (/** @type {Thing} */ thing) => {
+    const frame = frameOf(state, thing);
+    return frame !== null && covers(thing.shape, frame, point);
+  };
+  return workOf(state).things.find((thing) => thing.visible && lies(thing))?.id ?? null;
 }
 
 /**

@@ -6,14 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
-from sam.large import LargePicture, View, pick_view
+from sam.large import LargePicture, View, on_grid, pick_view
 from sam.large.picker import AROUND_BOX, LEAST_SIDE, side_for_points, sides, views_outward
 from sam.masks import mask_iou, rle_decode, rle_window
 from sam.predictor import encode, predict
 
 HW = (30_000, 50_000)
+LENGTHS = st.integers(1, 3000)
 
 
 def in_picture(mask):
@@ -40,6 +43,16 @@ def test_a_view_is_about_as_large_as_what_is_shown_and_lies_around_the_point(x, 
     room = min(longest // 4, 2)
     assert (x - x0 >= room or x0 == 0) and (x1 - x >= room or x1 == HW[1])
     assert min(x - x0, y - y0) >= longest // 4 - 1 or 0 in (x0, y0) or (x1, y1) == HW[::-1] or y1 == HW[0]
+
+
+@given(st.tuples(LENGTHS, LENGTHS), st.floats(0, 1), st.floats(0, 1), st.floats(0, 4000), st.data())
+def test_what_may_be_picked_is_on_the_grid_and_nothing_beside_it(hw, x, y, wanted, data):
+    at = (x * hw[1], y * hw[0])
+    view = pick_view(hw, (*at, *at), wanted)
+    assert on_grid(hw, view.window)
+    moved = list(view.window)
+    moved[data.draw(st.integers(0, 3))] += data.draw(st.sampled_from([-1, 1]))
+    assert not on_grid(hw, tuple(moved))
 
 
 def test_close_points_share_a_view():

@@ -1,0 +1,84 @@
+// @ts-check
+/** Fetches the closer view that is missing once the picture is looked at quietly; masks in it are finer. */
+
+/** @import { Actions } from './actions.js' */
+/** @import { Api } from './api.js' */
+/** @import { CloserView, Window } from './closer-views.js' */
+/** @import { Picture, State, Store } from './store.js' */
+import { ApiError } from './api.js';
+import { createFrame } from './geometry.js';
+import { usesServer } from './problems.js';
+import { parseEmbedding } from './protocol.js';
+import { missingView, watch } from './store.js';
+
+/** Without a movement that asks for another view. */
+const STILL_MS = 250;
+
+/** @typedef {ReturnType<typeof missingView>} Missing */
+
+/**
+ * @param {Store<State>} store
+ * @param {Actions} actions
+ * @param {Api} api
+ */
+export function followZoom(store, actions, api) {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let waiting;
+  let busy = false;
+  /** @type {Missing} the last that could not be had; it is not asked for again until another was */
+  let refused = null;
+
+  watch(store, missingView, settle, same);
+
+  /** @param {Missing} missing */
+  function settle(missing) {
+    clearTimeout(waiting);
+    if (!missing || busy || same(missing, refused)) return;
+    waiting = setTimeout(() => look(missing), missing.urgent ? 0 : STILL_MS);
+  }
+
+  /** One at a time: of those that are wanted meanwhile the last is next. @param {NonNullable<Missing>} missing */
+  async function look(missing) {
+    const { picture, decoder, models } = store.get();
+    if (picture?.key !== missing.key) return;
+    busy = true;
+    try {
+      actions.viewArrived(await fetchView(picture, missing.window, api, models.chosen, !usesServer(decoder)));
+      refused = null;
+    } catch {
+      refused = missing;
+      actions.viewRefused(missing.key, missing.window);
+    } finally {
+      busy = false;
+      settle(missingView(store.get()));
+    }
+  }
+}
+
+/**
+ * @param {Picture} picture
+ * @param {Window} window
+ * @param {Api} api
+ * @param {string | null} model
+ * @param {boolean} wantsEmbedding
+ * @returns {Promise<CloserView>}
+ */
+async function fetchView({ key, blob, decodable }, window, api, model, wantsEmbedding) {
+  if (!decodable) throw new Error('The picture is still being encoded.');
+  const { record, frame: { side } } = decodable;
+  const ask = () => api.view(record, window);
+  const { resized_width: width, resized_height: height, embedding_url: url, seconds } = await ask().catch(async (error) => {
+    if (!(error instanceof ApiError) || error.status !== 404) throw error;
+    await api.uploadImage(blob, { model, signal: new AbortController().signal, onShare() {} }); // it made room for others there
+    return ask();
+  });
+  const frame = createFrame({ width: window[2], height: window[3] }, { width, height }, side, [window[0], window[1]]);
+  const expected = { weightsHash: record.model.weights_hash, imageId: record.id, window };
+  const embedding = wantsEmbedding ? parseEmbedding(await api.embedding(url), expected) : null;
+  return { key, frame, record, embedding, seconds };
+}
+
+/** @param {Missing} a @param {Missing} b */
+function same(a, b) {
+  return JSON.stringify(a) === JSON.stringify(b);
+}
