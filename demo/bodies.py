@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from fastapi import Request
 from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from demo.problems import BadRequest, TooManyBytes, TooSlow
@@ -29,11 +30,14 @@ async def read_upload(request: Request, max_bytes: int) -> bytes:
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         return await read_body(request, max_bytes)
     request = limited(request, max_bytes + MULTIPART_OVERHEAD_BYTES, named=max_bytes)
-    async with request.form(max_files=1, max_fields=8) as form:
-        upload = form.get(UPLOAD_FIELD)
-        if not isinstance(upload, UploadFile):
-            raise BadRequest(f"the form has no file in its field {UPLOAD_FIELD!r}", fields=list(form))
-        return await upload.read()
+    try:
+        async with request.form(max_files=1, max_fields=8) as form:
+            upload = form.get(UPLOAD_FIELD)
+            if not isinstance(upload, UploadFile):
+                raise BadRequest(f"the form has no file in its field {UPLOAD_FIELD!r}", fields=list(form))
+            return await upload.read()
+    except HTTPException as error:  # Starlette's, for a form that is none
+        raise BadRequest(f"the form cannot be read: {error.detail}") from None
 
 
 def limited(request: Request, max_bytes: int, *, named: int | None = None) -> Request:

@@ -9,7 +9,8 @@ import threading
 import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain, zip_longest
 from statistics import fmean
@@ -36,9 +37,14 @@ class _Piece:
     future: Future = field(default_factory=Future)
 
     def fail(self, error: BaseException) -> None:
-        """Tell who waits, unless nobody does."""
-        if self.future.running() or self.future.set_running_or_notify_cancel():
+        """Tell who waits, unless nobody does or they have been told."""
+        with suppress(InvalidStateError):
             self.future.set_exception(error)
+
+    def finish(self, outcome: Any) -> None:
+        """The same, with what came of it."""
+        with suppress(InvalidStateError):
+            self.future.set_result(outcome)
 
 
 class Lane:
@@ -111,6 +117,11 @@ class Lane:
             self._changed.notify()
         return piece.future
 
+    def require_room(self, *, weight: int = 1, visitor: str = "") -> None:
+        """Raise what `submit` would raise now for work of such a weight."""
+        with self._changed:
+            self._require_room(_Piece(lambda: None, weight, visitor))
+
     def ahead_of(self, future: Future) -> int:
         """How many pieces end before this one begins, if nobody else comes; 0 for what runs or is done."""
         with self._changed:
@@ -121,10 +132,10 @@ class Lane:
             return max(0, futures.index(future) + len(self._running) - self.workers + 1)
 
     def refuse(self, reason: Problem) -> None:
-        """Fail what waits, and whatever comes, with `reason`; what runs goes on."""
+        """Fail what waits, what runs and whatever comes with `reason`: nobody waits for this lane any more."""
         with self._changed:
             self._refusal = self._refusal or reason
-            dropped = self._drop_waiting()
+            dropped = [*self._drop_waiting(), *self._running]
             self._changed.notify_all()
         for piece in dropped:
             piece.fail(reason)
@@ -204,6 +215,8 @@ class Lane:
         watch = self._watch(piece)
         try:
             outcome, error = piece.work(), None
+        except Problem as problem:  # told to visitors, not traced: nothing of what it was about is held by it
+            outcome, error = None, problem.with_traceback(None)
         except BaseException as raised:  # also SystemExit: the thread belongs to everybody
             outcome, error = None, raised
         if watch:
@@ -211,7 +224,7 @@ class Lane:
         if not self._done(piece, time.monotonic() - started_at):
             return False
         if error is None:
-            piece.future.set_result(outcome)
+            piece.finish(outcome)
         else:
             piece.fail(error)
         return True

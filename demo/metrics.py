@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from fastapi import FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.exceptions import HTTPException
 
@@ -59,12 +59,16 @@ class _Held(Collector):
     def __init__(self, service: Service) -> None:
         self.service = service
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[Metric]:
         health = self.service.health()
+        yield CounterMetricFamily(_PREFIX + "encodes", "Encodes that were done", health.encodes)
+        yield CounterMetricFamily(_PREFIX + "encode_seconds", "Seconds that they took", health.encode_seconds)
         for name, about, value in (
             ("encode_queue", "Encodes that wait or run", health.queue),
             ("searches", "Searches of everything mode under way", health.searches),
             ("cached_pictures", "Pictures in the cache", health.cached_pictures),
             ("cached_bytes", "Bytes that the cache holds", health.cached_bytes),
+            ("loaded_bytes", "Bytes that the loaded models take", health.loaded_bytes),
+            ("lost_threads", "Workers that did not come back", health.lost_threads),
         ):
             yield GaugeMetricFamily(_PREFIX + name, about, value)

@@ -292,6 +292,8 @@ class PredictReply(BaseModel):
 class HealthReply(BaseModel):
     """Answer of GET /healthz; `queue` counts encodes that wait or run, `searches` those of everything mode.
 
+    `encodes` were done since the start and took `encode_seconds` in all.
+
     `model` and `encoder` are those of the default; `loaded` are the models in memory, `loaded_bytes` what they take.
 
     `lost_threads`: workers that did not come back from a picture or a prompt. While others can take their place the
@@ -305,6 +307,8 @@ class HealthReply(BaseModel):
     loaded: list[str]
     loaded_bytes: int
     queue: int
+    encodes: int
+    encode_seconds: float
     cached_pictures: int
     cached_bytes: int
     searches: int

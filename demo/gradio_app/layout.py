@@ -17,6 +17,7 @@ from demo.gradio_app.refused import Refused
 from demo.gradio_app.visits import Visit, Visits
 from demo.gradio_app.work import GALLERY, Work, sentence, wanted
 from demo.problems import Problem
+from demo.schemas import ModelOffer
 from demo.visitors import visitor_of
 
 TITLE = "Segment anything"
@@ -69,6 +70,7 @@ def told():
 class Controls:
     """The parts of the page that change."""
 
+    model: gr.Dropdown
     opener: gr.Accordion
     file: gr.File
     gallery: gr.Gallery
@@ -106,11 +108,15 @@ class Controls:
         return list(vars(self).values())
 
 
-def lay_out(formats: tuple[str, ...], home: str | None) -> Controls:
+def lay_out(formats: tuple[str, ...], models: list[ModelOffer], home: str | None) -> Controls:
     """The controls in their order; call inside `gr.Blocks`. `home`: address of the full page, if there is one."""
     parts: dict[str, Any] = {}
     link = f'<a href="{home}">The full page</a>' if home else ""
     gr.HTML(f'<div class="brand"><h1>{TITLE}</h1><p>Masks are computed on the server.</p>{link}</div>')
+    choices = views.model_choices(models)
+    parts["model"] = gr.Dropdown(
+        choices, value=models[0].id, label="Model", visible=len(choices) > 1, interactive=True, elem_classes="model"
+    )
     _lay_out_opener(parts)
     with gr.Row(visible=False, elem_classes="work") as parts["work"]:
         with gr.Column(scale=5, min_width=320, elem_classes="stage"):
@@ -206,6 +212,7 @@ class Page:
         """Tie every control to its step."""
         on, work, every = self.controls, self.work, {"outputs": self.controls.all, **EVENT}
         many = {**every, "trigger_mode": "multiple"}
+        on.model.input(self.choose_model, [on.model], **every)
         on.file.upload(self.open, [on.file], **every)
         on.gallery.select(self.open_example, [], **every)
         on.picture.select(self.click, [on.kind], **many)
@@ -254,6 +261,18 @@ class Page:
         with told():
             async for updates in self._open(visit, self.work.example(gallery()[event.index]["file"])):
                 yield updates
+
+    async def choose_model(self, request: gr.Request, model: str) -> AsyncIterator[Updates]:
+        """What cannot be had leaves the dropdown as it was."""
+        on, visit = self.controls, visit_of(self.visits, request)
+        try:
+            with told():
+                async for event in self.work.choose_model(visit, model):
+                    yield {on.status: views.encoding(event)}
+        except gr.Error:
+            yield await self.look(visit)
+            raise
+        yield await self.look(visit)
 
     async def _open(self, visit: Visit, file: Path) -> AsyncIterator[Updates]:
         on, begun = self.controls, False
@@ -328,7 +347,9 @@ class Page:
         shown = [at for at, thing in enumerate(desk.things) if thing.shown] if desk else []
         chosen = desk.answer.chosen if desk and desk.answer else None
         searching = found is not None and found.running
+        models = self.work.models()
         return await self._look_at_picture(visit) | {
+            on.model: gr.update(choices=views.model_choices(models), value=visit.model or models[0].id),
             on.work: gr.update(visible=desk is not None),
             on.status: views.status(visit),
             on.undo: gr.update(interactive=bool(visit.past)),

@@ -33,7 +33,7 @@ def build_blocks(service: Service, visits: Visits, *, home: str | None = None) -
     work = Work(service)
     with gr.Blocks(title=TITLE, analytics_enabled=False) as blocks:
         Endpoints(work, visits).add()
-        Page(lay_out(service.formats, home), work, visits).wire(blocks)
+        Page(lay_out(service.formats, work.models(), home), work, visits).wire(blocks)
     keep_inside(blocks, visits.root)
     return blocks
 

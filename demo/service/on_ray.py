@@ -71,6 +71,7 @@ class RemoteEncoder:
             raise ValueError(MISSING) from None
         if not ray.is_initialized():
             ray.init(include_dashboard=False, log_to_driver=False, logging_level="warning")
+        serve.start(proxy_location="Disabled")  # nobody but this process asks the replicas
         self.replicas, self._serve = replicas, serve
         self.name = f"{APPLICATION}-{model.weights_hash()[:12]}"
         load = _Load(checkpoint, preprocessing, "cuda" if replicas.num_gpus else "cpu", model.weights_hash())

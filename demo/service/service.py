@@ -95,7 +95,7 @@ class DemoService:
         self.model.decoders.begin(self._tracing)
 
     def refuse(self, reason: Problem) -> None:
-        """Answer all that waits, and whatever comes, with `reason`; what runs is finished."""
+        """Answer all that waits, also for what runs, and whatever comes, with `reason`."""
         for lane in self._lanes:
             lane.refuse(reason)
 
@@ -122,6 +122,8 @@ class DemoService:
             loaded=list(loaded),
             loaded_bytes=sum(each.bytes for each in loaded.values()),
             queue=self._pictures.queue,
+            encodes=self._pictures.encodes,
+            encode_seconds=round(self._pictures.encode_seconds, 3),
             cached_pictures=len(cached),
             cached_bytes=cached.bytes_used,
             searches=self._everything.running,

@@ -64,6 +64,7 @@ def test_what_the_service_holds_is_told(scraped):
     browser.get(browser.upload(png(seed=121))["embedding_url"])
     figures = scrape()
     assert figures["sam_demo_cached_bytes",] > 1_000_000 and figures["sam_demo_cached_pictures",] >= 1
+    assert figures["sam_demo_encodes_total",] >= 1 and figures["sam_demo_encode_seconds_total",] > 0
     assert figures["sam_demo_encode_queue",] >= 0 and figures["sam_demo_searches",] == 0
     assert any(key[0] == "sam_demo_request_seconds_bucket" for key in figures)
 
