@@ -156,10 +156,10 @@ export function createPictureActions({ get, change, changePicture }, store, api,
       }
       for (const { key } of stale) await load(key);
     },
-    /** @param {CloserView} view of the picture that has its key */
+    /** @param {CloserView} view of the picture that has its key, unless that was sent again meanwhile */
     viewArrived(view) {
       const picture = find(view.key);
-      if (picture?.decodable) changePicture(view.key, { views: [view, ...picture.views].slice(0, MOST_VIEWS) });
+      if (picture?.decodable?.record === view.record) changePicture(view.key, { views: [view, ...picture.views].slice(0, MOST_VIEWS) });
     },
     /** A view cannot be had: whoever waits for it asks all of the picture. @param {number} key @param {Window} window */
     viewRefused(key, window) {
