@@ -198,7 +198,8 @@ export function createSketchActions({ get, change, changeTimeline, work, step })
       const candidates = candidatesOf(logits, iou);
       const index = (question.purpose === 'step' ? pending?.pick : null) ?? chooseMask(question.prompts, iou, state.level);
       const mask = withPick({ question, ...candidates[index], milliseconds, candidates }, index);
-      const latencies = [...state.latencies, milliseconds].slice(-LATENCIES_KEPT);
+      const remembered = state.mask?.logits.buffer === logits.buffer;
+      const latencies = remembered ? state.latencies : [...state.latencies, milliseconds].slice(-LATENCIES_KEPT);
       const cut = isCutOff(question, mask.logits);
       if (cut && question.purpose === 'hover') change({ cut: mask });
       else if (cut && question.purpose === 'step' && pending) replaceStep(state, pending, { ...pending, frame: null });

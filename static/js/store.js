@@ -9,7 +9,7 @@
 /** @import { Label, Prompts, Question } from './prompts.js' */
 /** @import { Refusal, Tier } from './tiers.js' */
 /** @import { Mask, Timeline } from './work.js' */
-import { holds, sightOf, viewFor, windowAround, windowOf } from './closer-views.js';
+import { holds, sideOf, sightOf, viewFor, windowAround, windowOf } from './closer-views.js';
 import { covers, resampled } from './fields.js';
 import { createFrame, fitView, lensView, sameFrame } from './geometry.js';
 import { foundUnder, offered } from './found.js';
@@ -344,7 +344,8 @@ export function missingView(state) {
   const at = hover ?? sight.middle;
   const window = windowAround(size, sight, at);
   const there = viewFor(views, size, sight, withClick(NO_PROMPTS, at, 1));
-  return window && !there ? { key, window, urgent: false } : null;
+  const close = there && window && sideOf(there.frame) <= Math.max(window[2], window[3]);
+  return window && !close ? { key, window, urgent: false } : null;
 }
 
 /** @param {State} state @returns {Sight | null} how closely the picture in hand is looked at */

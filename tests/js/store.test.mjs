@@ -174,6 +174,12 @@ test('all of the picture answers until a closer view is there, and that one is m
   assert.equal(viewInUse(seen), NEAR);
 });
 
+test('zoomed in further, a closer one is missed while the one that is there answers', () => {
+  const state = zoomedIn({ views: [NEAR], lens: { scale: 9, middle: [400, 390] } });
+  assert.deepEqual(missingView(state)?.window, [320, 320, 128, 128]);
+  assert.equal(viewInUse(state), NEAR);
+});
+
 test('zoomed out, the closer view that is there is not asked, and none is missed', () => {
   const state = zoomedIn({ views: [NEAR], lens: null });
   assert.equal(openQuestion({ ...state, hover: [400, 390] })?.frame, null);
