@@ -176,6 +176,8 @@ export function createSketchActions({ get, change, changeTimeline, work, step })
       if (answer && count > 0) pick((answer.index + by + count) % count);
     },
 
+    /** Where the pointer rests there may be something smaller than what the closer view cut. */
+    lookAgain: () => change({ cut: null }),
     undo: () => changeTimeline(undone),
     redo: () => changeTimeline(redone),
     /** Step back from what is going on: the drawing, the sketch, the selection, what was found. */

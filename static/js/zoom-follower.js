@@ -28,7 +28,14 @@ export function followZoom(store, actions, api) {
   /** @type {Missing} the last that could not be had; it is not asked for again until another was */
   let refused = null;
 
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let resting;
+
   watch(store, missingView, settle, same);
+  watch(store, ({ cut, hover }) => (cut ? hover : null), (hover) => {
+    clearTimeout(resting);
+    if (hover) resting = setTimeout(actions.lookAgain, STILL_MS);
+  });
 
   /** @param {Missing} missing */
   function settle(missing) {
