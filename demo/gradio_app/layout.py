@@ -112,11 +112,9 @@ def lay_out(formats: tuple[str, ...], models: list[ModelOffer], home: str | None
     """The controls in their order; call inside `gr.Blocks`. `home`: address of the full page, if there is one."""
     parts: dict[str, Any] = {}
     link = f'<a href="{home}">The full page</a>' if home else ""
-    gr.HTML(f'<div class="brand"><h1>{TITLE}</h1><p>Masks are computed on the server.</p>{link}</div>')
-    choices = views.model_choices(models)
-    parts["model"] = gr.Dropdown(
-        choices, value=models[0].id, label="Model", visible=len(choices) > 1, interactive=True, elem_classes="model"
-    )
+    with gr.Row(elem_classes="head"):
+        gr.HTML(f'<div class="brand"><h1>{TITLE}</h1><p>Masks are computed on the server.</p>{link}</div>')
+        _lay_out_models(parts, views.model_choices(models))
     _lay_out_opener(parts)
     with gr.Row(visible=False, elem_classes="work") as parts["work"]:
         with gr.Column(scale=5, min_width=320, elem_classes="stage"):
@@ -130,6 +128,20 @@ def lay_out(formats: tuple[str, ...], models: list[ModelOffer], home: str | None
             _lay_out_everything(parts)
             _lay_out_export(parts, formats)
     return Controls(**parts)
+
+
+def _lay_out_models(parts: dict[str, Any], choices: list[tuple[str, str]]) -> None:
+    parts["model"] = gr.Dropdown(
+        choices,
+        value=choices[0][1],
+        label="Model",
+        show_label=False,
+        container=False,
+        visible=len(choices) > 1,
+        interactive=True,
+        scale=0,
+        min_width=240,
+    )
 
 
 def _lay_out_opener(parts: dict[str, Any]) -> None:
