@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from demo.gradio_app import views
-from demo.gradio_app.layout import require_upload, told, visit_of
+from demo.gradio_app.asking import require_upload, told, visit_of
 from demo.gradio_app.visits import Visit, Visits
 from demo.gradio_app.work import Work, wanted
 
