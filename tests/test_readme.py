@@ -46,6 +46,17 @@ def test_every_python_block_is_run():
     assert len(SNIPPETS) == blocks > 0
 
 
+def test_every_fault_in_the_table_has_its_test():
+    section = README.split("### When something breaks")[1].split("\n#")[0]
+    named = set(re.findall(r"`(test_\w+)`", section))
+    written = {
+        name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", path.read_text("utf-8"), re.M)
+    }
+    assert len(named) > 12 and named <= written
+
+
 def test_the_front_matter_makes_the_repository_a_space_of_its_dockerfile():
     front_matter = yaml.safe_load(README.split("---\n")[1])
     dockerfile = (ROOT / "Dockerfile").read_text("utf-8")

@@ -9,12 +9,13 @@ from typing import Literal
 
 import httpx
 
-Outcome = Literal["right", "busy", "made room", "left", "gone", "wrong"]
+Outcome = Literal["right", "busy", "made room", "left", "again", "gone", "wrong"]
 OUTCOMES: dict[Outcome, str] = {
     "right": "the answer was checked and is right",
     "busy": "429 or 503 with Retry-After",
     "made room": "404 for a picture that left the cache for others; it can be uploaded again",
     "left": "the visitor went away before the answer, on purpose",
+    "again": "a kept connection was closed while it was used again; asked once more, as browsers do",
     "gone": "asked after the server was told to stop, and not let in",
     "wrong": "anything else",
 }

@@ -193,7 +193,7 @@ class Visitor:
         """An answer whose content is to be judged; seconds to wait where it was refused; None where that is all."""
         began_at = time.monotonic()
         try:
-            answer = await self._client.request(method, path, **options)
+            answer = await self._request(what, method, path, **options)
         except _GONE as error:
             return self.tally.note_failure(what, began_at, error)
         if not answer.is_success:
@@ -201,6 +201,15 @@ class Visitor:
         if what == "page":
             self.tally.note(what, "right")
         return answer
+
+    async def _request(self, what: str, method: str, path: str, **options) -> httpx.Response:
+        try:
+            return await self._client.request(method, path, **options)
+        except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
+            if self.tally.stopped_at is not None:
+                raise
+            self.tally.note(what, "again")
+            return await self._client.request(method, path, **options)
 
     async def _stream(
         self, what: str, method: str, path: str, read: Callable[[httpx.Response], Awaitable[bool | None]], **options
