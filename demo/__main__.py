@@ -26,7 +26,7 @@ from demo.logs import log_as_json
 from demo.page import VENDOR_HINT, static_folder, vendor_is_built
 from demo.problems import Busy, Problem
 from demo.schemas import Service
-from demo.settings import Settings, parse_settings
+from demo.settings import Settings, has_desktop, parse_settings
 
 _GOODBYE_S = 3  # after Ctrl+C
 _DRAIN_S = 20  # after SIGTERM, for what is being encoded; engines grant 10 to 30 seconds
@@ -55,7 +55,7 @@ class DemoServer(uvicorn.Server):
         if not self.started:
             return
         print(f"\n  The page is at  {self.address}\n  Stop with Ctrl+C.\n", flush=True)
-        if self.open_page and _has_desktop():
+        if self.open_page and has_desktop():
             webbrowser.open(self.address)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -168,11 +168,6 @@ def _has_temporary_folder() -> bool:
         return bool(tempfile.gettempdir())
     except FileNotFoundError:
         return False
-
-
-def _has_desktop() -> bool:
-    """Without one, Python would start a text browser inside this very terminal."""
-    return sys.platform in ("win32", "darwin") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 if __name__ == "__main__":

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 
 from demo.clients import Network, read_networks
 from demo.hosting import ANY_HOST, Hosting
@@ -118,6 +119,11 @@ class Settings:
         return self.host == "localhost" or self.host == "::1" or self.host.startswith("127.")
 
     @property
+    def is_at_home(self) -> bool:
+        """Whether whoever sees the page is who started the server: it opens here, and nobody else reaches it."""
+        return self.open and self.is_local and not (self.trusted_proxies or self.root_path or self.allowed_hosts)
+
+    @property
     def hosts(self) -> tuple[str, ...]:
         """The names that were given; none where only this machine reaches the server, any where nobody could know."""
         named = tuple(self.allowed_hosts.replace(",", " ").split())
@@ -147,7 +153,14 @@ def parse_settings(arguments: Sequence[str] | None = None, environment: Mapping[
     """Flags over environment over defaults, ours or a Space's; raises ValueError, exits on --help and unknown flags."""
     flags = vars(_parser().parse_args(arguments))
     given = _from_environment(environment) | {name: value for name, value in flags.items() if value is not None}
-    return Settings(**(SPACE_DEFAULTS if SPACE_VARIABLE in environment else {}) | given)
+    settings = Settings(**(SPACE_DEFAULTS if SPACE_VARIABLE in environment else {}) | given)
+    offers = given.get("offer_downloads", settings.is_at_home and has_desktop(environment))
+    return replace(settings, offer_downloads=offers)
+
+
+def has_desktop(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether a browser can open; without a desktop, Python would start one of text in the terminal."""
+    return sys.platform in ("win32", "darwin") or any(environment.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY"))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -176,7 +189,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--offer-downloads",
         action=argparse.BooleanOptionalAction,
-        help="let visitors choose, and agree to download, any published model (default: no)",
+        help="let visitors agree to download published models (default: where the page opens by itself, on a desktop)",
     )
     add(
         "--preprocessing",

@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from demo.gradio_app import views
-from demo.gradio_app.layout import require_upload, told, visit_of
+from demo.gradio_app.asking import require_upload, told, visit_of
 from demo.gradio_app.visits import Visit, Visits
 from demo.gradio_app.work import Work, wanted
 
@@ -34,6 +34,8 @@ class Endpoints:
         for endpoint, inputs, output in (
             (self.open, [upload], data),
             (self.open_example, [text], data),
+            (self.models, [], data),
+            (self.choose_model, [text], data),
             (self.click, [text, number, number], data),
             (self.choose, [whole], data),
             (self.undo, [], data),
@@ -63,6 +65,21 @@ class Endpoints:
         """Open a picture of the gallery, such as "coffee.jpg"."""
         with told():
             return await self._open(visit_of(self.visits, request), self.work.example(name))
+
+    # ---- the model --------------------------------------------------------------------------------
+
+    async def models(self) -> list[Answer]:
+        """The models to choose from, the default first."""
+        with told():
+            return [offer.model_dump() for offer in self.work.models()]
+
+    async def choose_model(self, request: gr.Request, model: str) -> Answer:
+        """Go on with another model, by its id; answers when it has seen the picture and the prompts again."""
+        visit = visit_of(self.visits, request)
+        with told():
+            async for _ in self.work.choose_model(visit, model):
+                pass
+            return views.report(visit) if visit.now else {"model": visit.model}
 
     # ---- prompts ----------------------------------------------------------------------------------
 

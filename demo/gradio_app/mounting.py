@@ -17,7 +17,8 @@ from fastapi import FastAPI
 
 from demo.gradio_app.endpoints import Endpoints
 from demo.gradio_app.gate import Gate, keep_inside
-from demo.gradio_app.layout import TITLE, Page, lay_out
+from demo.gradio_app.layout import TITLE, lay_out
+from demo.gradio_app.page import Page
 from demo.gradio_app.theme import CSS, theme
 from demo.gradio_app.visits import Visits
 from demo.gradio_app.work import GALLERY, Work
@@ -33,7 +34,7 @@ def build_blocks(service: Service, visits: Visits, *, home: str | None = None) -
     work = Work(service)
     with gr.Blocks(title=TITLE, analytics_enabled=False) as blocks:
         Endpoints(work, visits).add()
-        Page(lay_out(service.formats, home), work, visits).wire(blocks)
+        Page(lay_out(service.formats, work.models(), home), work, visits).wire(blocks)
     keep_inside(blocks, visits.root)
     return blocks
 

@@ -48,6 +48,7 @@ footer { display: none !important; }
 .gradio-container :focus-visible { outline: 2px solid var(--color-accent) !important; outline-offset: 2px; }
 .panel button { font-weight: 550; }
 
+.head { align-items: center; }
 .brand { display: flex; align-items: baseline; flex-wrap: wrap; gap: 4px 16px; padding: 0 2px; }
 .brand h1 { margin: 0; font-size: 1.25rem; font-weight: 620; letter-spacing: -0.01em; }
 .brand p { margin: 0; color: var(--body-text-color-subdued); }

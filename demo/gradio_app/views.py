@@ -7,7 +7,7 @@ from typing import Any
 
 from demo.gradio_app.desk import Desk, Thing
 from demo.gradio_app.visits import Found, Visit
-from demo.schemas import Event
+from demo.schemas import Event, ModelOffer
 
 CANDIDATES = ("Single", "Choice 1", "Choice 2", "Choice 3")
 
@@ -18,6 +18,11 @@ def candidate_choices(desk: Desk | None) -> list[tuple[str, int]]:
         return []
     scores = desk.answer.candidates.scores
     return [(f"{name}: {score:.2f}", at) for at, (name, score) in enumerate(zip(CANDIDATES, scores, strict=True))]
+
+
+def model_choices(offers: list[ModelOffer]) -> list[tuple[str, str]]:
+    """The models by title, as a dropdown takes them."""
+    return [(offer.title, offer.id) for offer in offers]
 
 
 def thing_choices(desk: Desk | None) -> list[tuple[str, int]]:
@@ -44,7 +49,9 @@ def status(visit: Visit) -> str:
 
 
 def encoding(event: Event) -> str:
-    """How far the picture's encode is."""
+    """How far the model is, and the picture's encode."""
+    if event.name == "loading":
+        return line("The model is being loaded …", "<progress>")
     if event.name == "queued":
         ahead = event.data["position"]
         return line(f"Waiting for the model, {ahead} ahead …" if ahead else "Waiting for the model …", "<progress>")
@@ -105,6 +112,7 @@ def report(visit: Visit) -> dict[str, Any]:
         "chosen": desk.answer.chosen if desk.answer else None,
         "mask": desk.answer.drawn.mask if desk.answer else None,
         "objects": [_thing_report(thing) for thing in desk.things],
+        "model": visit.model,
     }
 
 

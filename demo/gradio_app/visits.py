@@ -57,6 +57,7 @@ class Visit:
         self.past: list[Desk] = []
         self.now: Desk | None = None
         self.found: Found | None = None
+        self.model: str | None = None  # the service's default
         self._files = 0
 
     @property

@@ -17,7 +17,7 @@ from demo.gradio_app.refused import Refused
 from demo.gradio_app.visits import Found, Visit
 from demo.page import static_folder
 from demo.problems import Problem
-from demo.schemas import Edge, Event, EverythingRequest, EverythingUpdate, FoundObject, Service
+from demo.schemas import Edge, Event, EverythingRequest, EverythingUpdate, FoundObject, ModelOffer, Service
 
 GALLERY = static_folder() / "gallery"
 PRESETS = ("few", "balanced", "fine")
@@ -37,13 +37,12 @@ class Work:
             data = await asyncio.to_thread(file.read_bytes)
         except OSError:
             raise Refused("The uploaded file is no longer here; upload it again.") from None
-        picture, _ = await self.service.add(data, visitor=visit.visitor, owner=visit.owner)
+        model = visit.model
+        picture, _ = await self.service.add(data, model=model, visitor=visit.visitor, owner=visit.owner)
         small = await asyncio.to_thread(preview, data, self.service.limits)
         async with visit.lock:
             visit.open(Opened(file.name, picture.id, picture.original_hw, small))
-        async for event in self.service.progress(picture.id):
-            if event.name == "failed":
-                raise Refused(f"{event.data['title']}: {event.data['detail']}.")
+        async for event in _unless_failed(self.service.progress(picture.id, model=model)):
             yield event
 
     def example(self, name: str) -> Path:
@@ -52,6 +51,25 @@ class Work:
         if name not in names:
             raise Refused(f"There is no example {name!r}; there are {', '.join(names)}.")
         return GALLERY / name
+
+    # ---- the model --------------------------------------------------------------------------------
+
+    def models(self) -> list[ModelOffer]:
+        """What this visitor may choose: what is downloaded; consent to more is given on the full page."""
+        return [offer for offer in self.service.models() if offer.state not in ("not_downloaded", "downloading")]
+
+    async def choose_model(self, visit: Visit, model: str) -> AsyncIterator[Event]:
+        """Go on with another model, and tell how far it is; the prompts are asked anew, the objects stay."""
+        self.service.load(model)
+        async for event in _unless_failed(self.service.model_progress(model)):
+            yield event
+        if visit.now is not None:
+            async for event in _unless_failed(self.service.progress(visit.now.picture.id, model=model)):
+                yield event
+        async with visit.lock:
+            visit.model = model
+            if visit.now is not None and visit.now.answer is not None:
+                visit.step(await self._answered(visit, replace(visit.now, answer=None)))
 
     # ---- prompts ----------------------------------------------------------------------------------
 
@@ -63,7 +81,7 @@ class Work:
             if kind == "take":
                 return self._take(visit, point)
             desk = visit.desk.with_corner(point) if kind == "corner" else visit.desk.with_click(point, kind)
-            visit.step(desk if desk.corner else await self._answered(desk))
+            visit.step(desk if desk.corner else await self._answered(visit, desk))
 
     async def choose(self, visit: Visit, index: int) -> None:
         """Another of the four candidates: 0 is the single mask, 1 to 3 are the three."""
@@ -74,7 +92,7 @@ class Work:
             if not 0 <= index < len(desk.answer.candidates.scores):
                 raise Refused(f"There is no candidate {index}; give 0 to {len(desk.answer.candidates.scores) - 1}.")
             if index != desk.answer.chosen:
-                drawn = await self._drawn_logits(desk.picture, desk.answer.candidates.logits[index])
+                drawn = await self._drawn_logits(visit, desk.picture, desk.answer.candidates.logits[index])
                 visit.step(replace(desk, answer=Answer(desk.answer.candidates, index, drawn)))
 
     async def undo(self, visit: Visit) -> None:
@@ -125,7 +143,7 @@ class Work:
         visit.stop()
         found = visit.found = Found()
         try:
-            updates = self.service.everything(picture.id, request, visitor=visit.visitor)
+            updates = self.service.everything(picture.id, request, model=visit.model, visitor=visit.visitor)
             async with aclosing(_until(found.stopped, updates)) as going:
                 async for update in going:
                     await self._add(found, picture, update)
@@ -167,13 +185,13 @@ class Work:
 
     # ---- helpers ----------------------------------------------------------------------------------
 
-    async def _answered(self, desk: Desk) -> Desk:
-        candidates = await self.service.candidates(desk.picture.id, desk.prompts)
-        drawn = await self._drawn_logits(desk.picture, candidates.logits[candidates.best])
+    async def _answered(self, visit: Visit, desk: Desk) -> Desk:
+        candidates = await self.service.candidates(desk.picture.id, desk.prompts, model=visit.model)
+        drawn = await self._drawn_logits(visit, desk.picture, candidates.logits[candidates.best])
         return replace(desk, answer=Answer(candidates, candidates.best, drawn))
 
-    async def _drawn_logits(self, picture: Opened, logits) -> Drawn:
-        return await self._drawn(picture, await self.service.full_mask(picture.id, logits))
+    async def _drawn_logits(self, visit: Visit, picture: Opened, logits) -> Drawn:
+        return await self._drawn(picture, await self.service.full_mask(picture.id, logits, model=visit.model))
 
     async def _drawn(self, picture: Opened, mask: dict) -> Drawn:
         return Drawn(mask, await asyncio.to_thread(self.service.sketch, mask, picture.preview.shape[:2]))
@@ -215,6 +233,15 @@ def _covers(drawn: Drawn, picture: Opened, point: Point) -> bool:
     row, column = y - drawn.sketch.y, x - drawn.sketch.x
     height, width = drawn.sketch.pixels.shape
     return 0 <= row < height and 0 <= column < width and bool(drawn.sketch.pixels[row, column])
+
+
+async def _unless_failed(events: AsyncIterator[Event]) -> AsyncIterator[Event]:
+    """The events, or Refused in the words of the one that tells of a failure."""
+    async with aclosing(events):
+        async for event in events:
+            if event.name == "failed":
+                raise Refused(f"{event.data['title']}: {event.data['detail']}.")
+            yield event
 
 
 async def _until(stopped: asyncio.Event, updates: AsyncIterator[EverythingUpdate]) -> AsyncIterator[EverythingUpdate]:

@@ -26,10 +26,12 @@ ON_RAY = "ray"
 def load_service(settings: Settings) -> DemoService:
     """The service for `settings`, after asking where a checkpoint is to be downloaded first.
 
+    Further models that are not here are asked for as well, unless visitors may agree to them.
+
     Raises ValueError or OSError for a checkpoint, device or way to encode that cannot be had.
     """
     device = _device(settings.device)
-    for source in settings.sources:
+    for source in settings.sources[:1] if settings.offer_downloads else settings.sources:
         if (published := missing_checkpoint(source)) is not None:
             obtain(published, agreed=settings.download)
     offers = offers_of(settings.sources, downloads=settings.offer_downloads)

@@ -1,12 +1,13 @@
 // @ts-check
 /** Everything that can happen to the state, by name. Pointer, keys and buttons call these; nothing else writes. */
 
-/** @import { Api } from './api.js' */
+/** @import { Api, ModelInfo } from './api.js' */
 /** @import { DecoderClient } from './decoder-client.js' */
 /** @import { Decoder, State, Store } from './store.js' */
 /** @import { Refusal, Tier } from './tiers.js' */
 import { createChanges } from './changes.js';
 import { createEverythingActions } from './everything-actions.js';
+import { createModelActions } from './model-actions.js';
 import { createObjectActions } from './object-actions.js';
 import { createPictureActions } from './picture-actions.js';
 import { problemOf, tierOf, usesServer } from './problems.js';
@@ -31,46 +32,52 @@ export function createActions({ store, api, decoder, survey }) {
   const changes = createChanges(store);
   const { change } = changes;
   const pictures = createPictureActions(changes, store, api, renewService);
+  const models = createModelActions(changes, api, useModel);
 
   async function loadService() {
     change({ service: { status: 'loading' } });
     try {
-      const [info, found] = await Promise.all([api.model(), survey()]);
+      const [info, found] = await Promise.all([models.current(), survey()]);
       change({ service: { status: 'ready', info } });
+      models.lookAround();
       await decoder.start(found);
     } catch (error) {
       change({ service: { status: 'failed', problem: problemOf(error) } });
     }
   }
 
-  /** The server runs another model: its decoder replaces ours, its encoder sees the pictures, the objects stay. */
+  /**
+   * Another model: its decoder replaces ours, its encoder sees the pictures, prompts are asked anew, objects stay.
+   * @param {ModelInfo} info
+   * @param {string} notice
+   */
+  async function useModel(info, notice) {
+    change({ service: { status: 'ready', info }, notice });
+    const reloading = pictures.reloadStale(info.model.weights_hash); // none of them may meet the new decoder
+    await Promise.all([reloading, survey().then(decoder.start)]);
+  }
+
+  /** Go on with the model that the server runs now. @returns {Promise<boolean>} whether it is another one */
   async function renewService() {
     try {
-      const info = await api.model();
+      const info = await models.current();
       const { service } = store.get();
-      if (service.status === 'ready' && service.info.model.weights_hash === info.model.weights_hash) return;
-      const notice = `The server now runs ${info.model.id}. Your pictures are encoded anew, your objects stay.`;
-      change({ service: { status: 'ready', info }, notice });
-      const reloading = pictures.reloadStale(info.model.weights_hash); // none of them may meet the new decoder
-      await Promise.all([reloading, survey().then(decoder.start)]);
+      if (service.status === 'ready' && service.info.model.weights_hash === info.model.weights_hash) return false;
+      await useModel(info, `The server now runs ${info.model.id}. Your pictures are encoded anew, your objects stay.`);
     } catch (error) {
       change({ service: { status: 'failed', problem: problemOf(error) } });
     }
+    return true;
   }
 
-  /**
-   * Make up for what failed while the server was away.
-   * @param {string} weights of the model that it runs now
-   */
-  async function serverBack(weights) {
+  /** Make up for what failed while the server was away. */
+  async function serverBack() {
     const { service, decoder: now } = store.get();
     change({ server: 'here', notice: 'The server is back.' });
-    if (service.status === 'failed') await start();
-    else if (service.status === 'ready' && service.info.model.weights_hash !== weights) await renewService();
-    else {
-      if (now.status === 'failed' || usesServer(now)) await retryDecoder();
-      await pictures.reloadStale(weights);
-    }
+    if (service.status === 'failed') return start();
+    if (service.status !== 'ready' || (await renewService())) return;
+    if (now.status === 'failed' || usesServer(now)) await retryDecoder();
+    await pictures.reloadStale(service.info.model.weights_hash);
   }
 
   async function retryDecoder() {
@@ -114,6 +121,7 @@ export function createActions({ store, api, decoder, survey }) {
 
   const actions = {
     ...pictures,
+    ...models,
     ...createSketchActions(changes),
     ...createObjectActions(changes),
     ...createEverythingActions(changes, api),

@@ -14,6 +14,7 @@ import { toBase64, toHalves } from './protocol.js';
 
 /**
  * @typedef {object} ModelInfo
+ * @property {string} id to choose it by
  * @property {{id: string, weights_hash: string}} model
  * @property {number} prompt_frame
  * @property {number} mask_threshold
@@ -38,6 +39,22 @@ import { toBase64, toHalves } from './protocol.js';
  */
 
 /**
+ * A model that may be chosen. bytes: of its weights; source: where they come from, if they are not the server's own.
+ * @typedef {object} ModelOffer
+ * @property {string} id
+ * @property {string} title
+ * @property {string} licence
+ * @property {string} citation
+ * @property {number | null} bytes
+ * @property {string | null} source
+ * @property {'loaded' | 'loading' | 'on_disk' | 'downloading' | 'not_downloaded' | 'failed'} state
+ * @property {boolean} default
+ * @property {{type: string, title: string, detail: string} | null} problem why it failed
+ */
+
+/** @typedef {{done: number, total: number | null}} Arrived bytes of a download */
+
+/**
  * A closer view, as soon as it is encoded.
  * @typedef {object} ViewRecord
  * @property {[x: number, y: number, width: number, height: number]} window
@@ -58,6 +75,7 @@ const GALLERY = 'static/gallery/';
 /** What a proxy says when there is nobody behind it. */
 const NOBODY = [502, 503, 504];
 const HEALTH_PATIENCE_MS = 10_000;
+const JSON_BODY = { 'Content-Type': 'application/json' };
 
 /** A request that got no answer, or a refusal. */
 export class ApiError extends Error {
@@ -107,14 +125,41 @@ export function createApi(fetcher = globalThis.fetch.bind(globalThis), onLost = 
       return (await request('healthz', { cache: 'no-store', signal })).json();
     },
 
-    /** @returns {Promise<ModelInfo>} */
-    model: async () => (await ask('api/model', { cache: 'no-cache' })).json(),
+    /** @param {string | null} [id] of a model, which is loaded if need be; null for the default @returns {Promise<ModelInfo>} */
+    model: async (id) => (await ask(id ? `api/models/${id}` : 'api/model', { cache: 'no-cache' })).json(),
+
+    /** @returns {Promise<ModelOffer[]>} */
+    models: async () => (await (await ask('api/models', { cache: 'no-store' })).json()).models,
+
+    /** @param {string} id */
+    loadModel: (id) => ask(`api/models/${id}/load`, { method: 'POST' }),
+
+    /** The person has agreed to it. @param {string} id */
+    downloadModel: (id) => ask(`api/models/${id}/download`, { method: 'POST', headers: JSON_BODY, body: '{"agreed":true}' }),
+
+    /** @param {string} id */
+    cancelDownload: (id) => ask(`api/models/${id}/download`, { method: 'DELETE' }),
+
+    /**
+     * Follow a model's download or load. Resolves when nothing more becomes of it; rejects with the server's problem.
+     * @param {string} id
+     * @param {(arrived: Arrived) => void} onArrived
+     */
+    watchModel: (id, onArrived) => follow(`api/models/${id}/events`, new AbortController().signal, { downloading: onArrived }),
 
     /** @returns {Promise<GalleryItem[]>} */
     gallery: async () => (await ask(`${GALLERY}gallery.json`)).json(),
 
     /** @param {GalleryItem} item */
     galleryPicture: async ({ file }) => (await ask(GALLERY + file)).blob(),
+
+    /**
+     * A picture that the server may still have, for a model to see it; rejects where it has not.
+     * @param {string} id
+     * @param {string | null} model
+     * @returns {Promise<ImageRecord>}
+     */
+    image: async (id, model) => (await request(`api/images/${id}${modelQuery(model)}`, { cache: 'no-store' })).json(),
 
     /** What a browser can show of it. @param {ImageRecord} record @param {AbortSignal} signal */
     picture: async ({ picture_url }, signal) => (await ask(picture_url, { signal })).blob(),
@@ -148,7 +193,7 @@ export function createApi(fetcher = globalThis.fetch.bind(globalThis), onLost = 
       };
       const response = await ask(url, {
         method: 'POST',
-        headers: { 'Content-Type': 'application/json' },
+        headers: JSON_BODY,
         body: JSON.stringify(question),
       });
       return response.arrayBuffer();
@@ -161,8 +206,7 @@ export function createApi(fetcher = globalThis.fetch.bind(globalThis), onLost = 
      * @param {{signal: AbortSignal, onUpdate: (update: Update) => void}} options
      */
     async everything(url, wanted, { signal, onUpdate }) {
-      const headers = { 'Content-Type': 'application/json' };
-      const response = await request(url, { method: 'POST', headers, body: JSON.stringify(wanted), signal });
+      const response = await request(url, { method: 'POST', headers: JSON_BODY, body: JSON.stringify(wanted), signal });
       let outcome = '';
       await readEvents(response, (name, data) => {
         outcome = name;
@@ -192,6 +236,11 @@ async function readEvents(response, onEvent) {
       if (name) onEvent(name, JSON.parse(data));
     }
   }
+}
+
+/** @param {string | null} model */
+function modelQuery(model) {
+  return model ? `?model=${model}` : '';
 }
 
 /** @param {GalleryItem} item */
@@ -232,13 +281,13 @@ function readWithShare(response, onShare) {
 /**
  * XMLHttpRequest, because fetch does not report upload progress.
  * @param {Blob} blob
- * @param {{signal: AbortSignal, onShare: OnShare}} options
+ * @param {{model: string | null, signal: AbortSignal, onShare: OnShare}} options
  * @returns {Promise<ImageRecord>}
  */
-function uploadImage(blob, { signal, onShare }) {
+function uploadImage(blob, { model, signal, onShare }) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
-    request.open('POST', 'api/images');
+    request.open('POST', `api/images${modelQuery(model)}`);
     request.setRequestHeader('Content-Type', blob.type.startsWith('image/') ? blob.type : 'application/octet-stream');
     request.upload.onprogress = ({ lengthComputable, loaded, total }) =>
       onShare(lengthComputable ? loaded / total : null);
@@ -261,7 +310,22 @@ function uploadImage(blob, { signal, onShare }) {
  * @param {{signal: AbortSignal, onProgress: (progress: EncodeProgress) => void}} options
  * @returns {Promise<number | null>}
  */
-function watchEncode(url, { signal, onProgress }) {
+async function watchEncode(url, { signal, onProgress }) {
+  const done = await follow(url, signal, {
+    queued: ({ position }) => onProgress({ ahead: position }),
+    encoding: ({ elapsed_s, expected_s }) => onProgress({ elapsed: elapsed_s, expected: expected_s ?? null }),
+  });
+  return done?.seconds ?? null;
+}
+
+/**
+ * Server-sent events until the one that says `done`, whose data this resolves with; null for a stream that broke.
+ * @param {string} url
+ * @param {AbortSignal} signal
+ * @param {Record<string, (data: any) => void>} listeners of the events before
+ * @returns {Promise<any>}
+ */
+function follow(url, signal, listeners) {
   return new Promise((resolve, reject) => {
     const source = new EventSource(url);
     /** @param {() => void} settle */
@@ -269,9 +333,8 @@ function watchEncode(url, { signal, onProgress }) {
       source.close();
       settle();
     };
-    on('queued', ({ position }) => onProgress({ ahead: position }));
-    on('encoding', ({ elapsed_s, expected_s }) => onProgress({ elapsed: elapsed_s, expected: expected_s ?? null }));
-    on('done', ({ seconds }) => finish(() => resolve(seconds ?? null)));
+    for (const [name, listener] of Object.entries(listeners)) on(name, listener);
+    on('done', (data) => finish(() => resolve(data)));
     on('failed', (data) => finish(() => reject(asApiError(data.problem ?? data))));
     source.onerror = () => source.readyState === EventSource.CLOSED && finish(() => resolve(null));
     signal.addEventListener('abort', () => finish(() => reject(signal.reason)), { once: true });

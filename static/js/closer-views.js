@@ -87,8 +87,8 @@ export function windowOf({ origin, original }) {
   return [...origin, original.width, original.height];
 }
 
-/** @param {Frame} frame */
-function sideOf({ original: { width, height } }) {
+/** @param {Frame} frame the longer side in the picture's pixels */
+export function sideOf({ original: { width, height } }) {
   return Math.max(width, height);
 }
 

@@ -263,10 +263,10 @@ function phaseText(phase, form = 'full') {
  * @returns {[string, string][]}
  */
 function factsOf(state) {
-  const { service, picture, latencies } = state;
+  const { service, models, picture, latencies } = state;
   /** @type {[string, string][]} */
   const facts = [];
-  if (service.status === 'ready') facts.push(['Model', service.info.model.id]);
+  if (service.status === 'ready' && models.offers.length < 2) facts.push(['Model', service.info.model.id]);
   const size = picture && pictureSize(picture);
   if (size) facts.push(['Picture', `${size.width} × ${size.height}`]);
   if (picture?.encodeSeconds != null) facts.push(['Encode', secondsText(picture.encodeSeconds)]);

@@ -11,7 +11,7 @@ import { OtherModelError, loadPicture, readBitmap, readSharp } from './picture-l
 import { windowOf } from './closer-views.js';
 import { pictureFrame, strip } from './store.js';
 import { problemOf, usesServer } from './problems.js';
-import { NEW_TIMELINE } from './work.js';
+import { NEW_TIMELINE, unanswered } from './work.js';
 
 /** @typedef {{blob: Blob, name: string, timeline?: Timeline, key?: number}} Opening */
 
@@ -29,7 +29,7 @@ const MOST_VIEWS = 4;
  * @param {Changes} changes
  * @param {Store<State>} store
  * @param {Api} api
- * @param {() => Promise<void>} renew called when the server turns out to run another model; takes its pictures along
+ * @param {() => Promise<unknown>} renew called when the server turns out to run another model; takes its pictures along
  */
 export function createPictureActions({ get, change, changePicture }, store, api, renew) {
   let lastKey = 0;
@@ -64,7 +64,8 @@ export function createPictureActions({ get, change, changePicture }, store, api,
       const info = await serviceInfo(store);
       const wantsEmbedding = () => !usesServer(get().decoder);
       const report = (/** @type {Partial<Picture>} */ part) => signal.aborted || changePicture(key, part);
-      const { record, embedding } = await loadPicture(picture.blob, { api, info, wantsEmbedding, signal, report });
+      const context = { api, info, model: get().models.chosen, known: picture.record?.id ?? null, wantsEmbedding, signal, report };
+      const { record, embedding } = await loadPicture(picture.blob, context);
       const frame = pictureFrame({ ...get(), picture: find(key) });
       if (signal.aborted || !frame) return;
       changePicture(key, { decodable: { key, frame, record, embedding }, phase: { status: 'ready' } });
@@ -140,17 +141,25 @@ export function createPictureActions({ get, change, changePicture }, store, api,
     },
     /** @param {number} key */
     pictureGone: (key) => load(key),
-    /** Send again what failed, and what was encoded by other weights than these. @param {string} weights */
+    /**
+     * Send again what failed, and what was encoded by other weights than these, whose prompts are asked anew. The one in
+     * hand goes first.
+     * @param {string} weights
+     */
     async reloadStale(weights) {
-      const stale = strip(get()).filter(({ phase, record }) =>
-        phase.status === 'failed' || (record && record.model.weights_hash !== weights));
-      for (const { key } of stale) changePicture(key, { phase: { status: 'reading' }, decodable: null });
+      const isOther = (/** @type {Picture} */ { record }) => record !== null && record.model.weights_hash !== weights;
+      const stale = [...strip(get())].sort((a, b) => Number(b === get().picture) - Number(a === get().picture))
+        .filter((picture) => picture.phase.status === 'failed' || isOther(picture));
+      for (const picture of stale) {
+        const timeline = isOther(picture) ? unanswered(picture.timeline) : picture.timeline;
+        changePicture(picture.key, { phase: { status: 'reading' }, decodable: null, timeline });
+      }
       for (const { key } of stale) await load(key);
     },
-    /** @param {CloserView} view of the picture that has its key */
+    /** @param {CloserView} view of the picture that has its key, unless that was sent again meanwhile */
     viewArrived(view) {
       const picture = find(view.key);
-      if (picture?.decodable) changePicture(view.key, { views: [view, ...picture.views].slice(0, MOST_VIEWS) });
+      if (picture?.decodable?.record === view.record) changePicture(view.key, { views: [view, ...picture.views].slice(0, MOST_VIEWS) });
     },
     /** A view cannot be had: whoever waits for it asks all of the picture. @param {number} key @param {Window} window */
     viewRefused(key, window) {

@@ -11,7 +11,17 @@ import { parseEmbedding } from './protocol.js';
 
 /** @typedef {{record: ImageRecord, embedding: Embedding | null}} Loaded */
 /** @typedef {(part: Partial<Picture>) => void} Report */
-/** @typedef {{api: Api, info: ModelInfo, wantsEmbedding: () => boolean, signal: AbortSignal, report: Report}} Context */
+
+/**
+ * @typedef {object} Context
+ * @property {Api} api
+ * @property {ModelInfo} info of the model that shall see it
+ * @property {string | null} model the same one's id; null for the server's default
+ * @property {string | null} known the picture's name, if the server had it before
+ * @property {() => boolean} wantsEmbedding
+ * @property {AbortSignal} signal
+ * @property {Report} report
+ */
 
 const SHOWN_SIDES = { least: 1024, most: 4096 };
 const SHOWN_EVERYWHERE = ['image/jpeg', 'image/png', 'image/webp', 'image/gif'];
@@ -59,11 +69,11 @@ export async function loadPicture(blob, context) {
  * @param {Context} context
  * @param {Error} reason why the browser could not
  */
-async function readByServer(blob, { api, signal, report }, reason) {
+async function readByServer(blob, { api, model, signal, report }, reason) {
   report({ phase: { status: 'uploading', progress: 0 } });
   const onShare = (/** @type {number | null} */ progress) => report({ phase: { status: 'uploading', progress } });
   try {
-    const record = await api.uploadImage(blob, { signal, onShare });
+    const record = await api.uploadImage(blob, { model, signal, onShare });
     report({ phase: { status: 'encoding', progress: null, ahead: 0 } });
     const shown = await api.picture(record, signal);
     report({ blob: shown });
@@ -148,10 +158,11 @@ async function probeSize(blob) {
  * @param {Context} context
  * @returns {Promise<Loaded>}
  */
-async function sendAndFetch(blob, { api, info, wantsEmbedding, signal, report }) {
+async function sendAndFetch(blob, { api, info, model, known, wantsEmbedding, signal, report }) {
   report({ phase: { status: 'uploading', progress: 0 } });
   const onUploadShare = (/** @type {number | null} */ progress) => report({ phase: { status: 'uploading', progress } });
-  const record = await api.uploadImage(blob, { signal, onShare: onUploadShare });
+  const found = known && await api.image(known, model).catch(() => null);
+  const record = found || await api.uploadImage(blob, { model, signal, onShare: onUploadShare });
   requireSameModel(record, info);
   report({ record, phase: { status: 'encoding', progress: null, ahead: 0 } });
 

@@ -30,11 +30,11 @@ export function watchServer(store, actions, api, banner) {
     if (asking) return;
     asking = true;
     clearTimeout(waiting);
-    const weights = await api.health().then(({ model }) => model.weights_hash, () => null);
+    const answers = await api.health().then(() => true, () => false);
     asking = false;
-    if (weights === null) waitForIt();
+    if (!answers) waitForIt();
     else failures = 0;
-    if (weights !== null && isAway()) actions.serverBack(weights);
+    if (answers && isAway()) actions.serverBack();
   }
 
   function waitForIt() {

@@ -176,6 +176,8 @@ export function createSketchActions({ get, change, changeTimeline, work, step })
       if (answer && count > 0) pick((answer.index + by + count) % count);
     },
 
+    /** Where the pointer rests there may be something smaller than what the closer view cut. */
+    lookAgain: () => change({ cut: null }),
     undo: () => changeTimeline(undone),
     redo: () => changeTimeline(redone),
     /** Step back from what is going on: the drawing, the sketch, the selection, what was found. */
@@ -196,7 +198,8 @@ export function createSketchActions({ get, change, changeTimeline, work, step })
       const candidates = candidatesOf(logits, iou);
       const index = (question.purpose === 'step' ? pending?.pick : null) ?? chooseMask(question.prompts, iou, state.level);
       const mask = withPick({ question, ...candidates[index], milliseconds, candidates }, index);
-      const latencies = [...state.latencies, milliseconds].slice(-LATENCIES_KEPT);
+      const remembered = state.mask?.logits.buffer === logits.buffer;
+      const latencies = remembered ? state.latencies : [...state.latencies, milliseconds].slice(-LATENCIES_KEPT);
       const cut = isCutOff(question, mask.logits);
       if (cut && question.purpose === 'hover') change({ cut: mask });
       else if (cut && question.purpose === 'step' && pending) replaceStep(state, pending, { ...pending, frame: null });

@@ -1,7 +1,7 @@
 // @ts-check
 /** The page's only state: one immutable value, its subscribers, and the questions asked of it. */
 
-/** @import { GalleryItem, ImageRecord, ModelInfo } from './api.js' */
+/** @import { GalleryItem, ImageRecord, ModelInfo, ModelOffer } from './api.js' */
 /** @import { CloserView, Sight, Window } from './closer-views.js' */
 /** @import { PictureForDecoder } from './decoder-backends.js' */
 /** @import { Found, FoundObject, Grain, Preset } from './found.js' */
@@ -9,7 +9,7 @@
 /** @import { Label, Prompts, Question } from './prompts.js' */
 /** @import { Refusal, Tier } from './tiers.js' */
 /** @import { Mask, Timeline } from './work.js' */
-import { holds, sightOf, viewFor, windowAround, windowOf } from './closer-views.js';
+import { holds, sideOf, sightOf, viewFor, windowAround, windowOf } from './closer-views.js';
 import { covers, resampled } from './fields.js';
 import { createFrame, fitView, lensView, sameFrame } from './geometry.js';
 import { foundUnder, offered } from './found.js';
@@ -28,6 +28,16 @@ import { NO_WORK, promptsOf } from './work.js';
  * @typedef {{status: 'loading', tier: Tier | null, progress: number | null, refused: readonly Refusal[]}
  *   | {status: 'ready', tier: Tier, threads: number, precision: string, refused: readonly Refusal[]}
  *   | {status: 'failed', problem: Problem, refused: readonly Refusal[]}} Decoder
+ */
+
+/**
+ * The models to choose from, and where the choice is.
+ * @typedef {object} Models
+ * @property {readonly ModelOffer[]} offers
+ * @property {string | null} chosen by its id; null for the server's default
+ * @property {string | null} coming the one that is being downloaded or loaded
+ * @property {number | null} share of the download that has arrived, from 0 to 1
+ * @property {string | null} asked the one whose download waits for a yes
  */
 
 /**
@@ -67,6 +77,7 @@ import { NO_WORK, promptsOf } from './work.js';
  * @typedef {object} State
  * @property {Service} service
  * @property {'here' | 'away'} server
+ * @property {Models} models
  * @property {Decoder} decoder
  * @property {readonly GalleryItem[]} gallery
  * @property {Size} stage drawing area in CSS pixels
@@ -114,6 +125,7 @@ const PREVIEW_DISTANCE = 14;
 export const INITIAL_STATE = {
   service: { status: 'loading' },
   server: 'here',
+  models: { offers: [], chosen: null, coming: null, share: null, asked: null },
   decoder: { status: 'loading', tier: null, progress: null, refused: [] },
   gallery: [],
   stage: { width: 0, height: 0 },
@@ -332,7 +344,8 @@ export function missingView(state) {
   const at = hover ?? sight.middle;
   const window = windowAround(size, sight, at);
   const there = viewFor(views, size, sight, withClick(NO_PROMPTS, at, 1));
-  return window && !there ? { key, window, urgent: false } : null;
+  const close = there && window && sideOf(there.frame) <= Math.max(window[2], window[3]);
+  return window && !close ? { key, window, urgent: false } : null;
 }
 
 /** @param {State} state @returns {Sight | null} how closely the picture in hand is looked at */

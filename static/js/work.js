@@ -111,6 +111,22 @@ export function promptsOf({ sketch }) {
 }
 
 /**
+ * The same prompts, to be answered anew by another model, in all of the picture; what was painted stays.
+ * @param {Timeline} timeline
+ * @returns {Timeline}
+ */
+export function unanswered({ past, work, future }) {
+  /** @type {Map<Step, Step>} a step may belong to many works */
+  const renewed = new Map();
+  const renew = (/** @type {Step} */ step) => {
+    if (!renewed.has(step)) renewed.set(step, step.painted ? step : { ...step, answer: null, frame: null });
+    return renewed.get(step) ?? step;
+  };
+  const open = (/** @type {Work} */ each) => (each.sketch.length > 0 ? { ...each, sketch: each.sketch.map(renew) } : each);
+  return { past: past.map(open), work: open(work), future: future.map(open) };
+}
+
+/**
  * @param {Mask} mask
  * @param {number} index
  * @returns {Mask} with another candidate chosen

@@ -28,7 +28,14 @@ export function followZoom(store, actions, api) {
   /** @type {Missing} the last that could not be had; it is not asked for again until another was */
   let refused = null;
 
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let resting;
+
   watch(store, missingView, settle, same);
+  watch(store, ({ cut, hover }) => (cut ? hover : null), (hover) => {
+    clearTimeout(resting);
+    if (hover) resting = setTimeout(actions.lookAgain, STILL_MS);
+  });
 
   /** @param {Missing} missing */
   function settle(missing) {
@@ -39,11 +46,11 @@ export function followZoom(store, actions, api) {
 
   /** One at a time: of those that are wanted meanwhile the last is next. @param {NonNullable<Missing>} missing */
   async function look(missing) {
-    const { picture, decoder } = store.get();
+    const { picture, decoder, models } = store.get();
     if (picture?.key !== missing.key) return;
     busy = true;
     try {
-      actions.viewArrived(await fetchView(picture, missing.window, api, !usesServer(decoder)));
+      actions.viewArrived(await fetchView(picture, missing.window, api, models.chosen, !usesServer(decoder)));
       refused = null;
     } catch {
       refused = missing;
@@ -59,16 +66,17 @@ export function followZoom(store, actions, api) {
  * @param {Picture} picture
  * @param {Window} window
  * @param {Api} api
+ * @param {string | null} model
  * @param {boolean} wantsEmbedding
  * @returns {Promise<CloserView>}
  */
-async function fetchView({ key, blob, decodable }, window, api, wantsEmbedding) {
+async function fetchView({ key, blob, decodable }, window, api, model, wantsEmbedding) {
   if (!decodable) throw new Error('The picture is still being encoded.');
   const { record, frame: { side } } = decodable;
   const ask = () => api.view(record, window);
   const { resized_width: width, resized_height: height, embedding_url: url, seconds } = await ask().catch(async (error) => {
     if (!(error instanceof ApiError) || error.status !== 404) throw error;
-    await api.uploadImage(blob, { signal: new AbortController().signal, onShare() {} }); // it made room for others there
+    await api.uploadImage(blob, { model, signal: new AbortController().signal, onShare() {} }); // it made room for others there
     return ask();
   });
   const frame = createFrame({ width: window[2], height: window[3] }, { width, height }, side, [window[0], window[1]]);

@@ -11,8 +11,8 @@ from sam.masks import rle_decode
 
 pytestmark = pytest.mark.browser
 
-BADGE, SUIT, SKY = (171, 385), (100, 320), (120, 40)
-"""Of the astronaut: a patch on the chest, what is larger than a view, what lies far off."""
+BADGE, FACE, SUIT, SKY = (171, 385), (225, 120), (110, 330), (120, 40)
+"""Of the astronaut: a patch on the chest, what lies far off, what is larger than a view."""
 
 
 @pytest.fixture
@@ -47,6 +47,18 @@ def facts(page) -> str:
     return page.page.locator("#facts").inner_text()
 
 
+def saved_mask(page) -> np.ndarray:
+    """The mask of the one object, as it is saved."""
+    page.page.locator("#take-home-button").click()
+    page.page.locator("#take-home").wait_for()
+    for box in page.page.locator("#take-home input[name=format]").all():
+        box.set_checked(box.get_attribute("value") == "session")
+    with page.page.expect_download() as download:
+        page.page.get_by_role("button", name="Save", exact=True).click()
+    (item,) = READERS["zip"](download.value.path().read_bytes()).objects
+    return rle_decode(item.mask)
+
+
 def test_zoomed_in_the_mask_under_the_pointer_is_of_the_view_around_it(page, oracle, picture):
     assert "Close-up" not in facts(page)
     window = zoom_to(page, *BADGE)
@@ -78,7 +90,7 @@ def test_what_is_kept_lies_where_it_was_clicked_at_every_zoom(page, picture):
     here = drawn[round(view.y) : round(view.y + view.height), round(view.x) : round(view.x + view.width)]
     wanted = np.array(Image.fromarray(expected).resize(here.shape[::-1]))
     grown = cv2.dilate(wanted.astype(np.uint8), np.ones((13, 13))) > 0  # its outline is thick
-    assert here.any() and not (here & ~grown).any(), "drawn beside the object"
+    assert (here & ~grown).sum() < 0.02 * here.sum(), "drawn beside the object"
     assert overlap(here, wanted) > 0.7
 
 
@@ -88,15 +100,47 @@ def test_what_is_saved_is_the_mask_of_the_view_in_the_picture(page, picture):
     kept = page.click(*BADGE)
     page.press("n")
     page.wait_for("an object", lambda state: len(state["things"]) == 1)
-    page.page.locator("#take-home-button").click()
-    page.page.locator("#take-home").wait_for()
-    for box in page.page.locator("#take-home input[name=format]").all():
-        box.set_checked(box.get_attribute("value") == "session")
-    with page.page.expect_download() as download:
-        page.page.get_by_role("button", name="Save", exact=True).click()
-    (item,) = READERS["zip"](download.value.path().read_bytes()).objects
-    saved = rle_decode(item.mask)
+    saved = saved_mask(page)
     assert (saved != picture_mask(picture, kept.logits, kept.window)).mean() < 1e-4
+
+
+def test_an_object_of_a_view_and_one_of_all_of_the_picture_are_merged(page, picture):
+    zoom_to(page, *BADGE)
+    hover_closely(page, *BADGE)
+    badge = page.click(*BADGE)
+    page.press("n")
+    page.press("f")
+    page.press("Escape")
+    face = page.click(*FACE)
+    assert badge.window and face.window is None
+    page.press("n")
+    page.wait_for("two objects", lambda state: len(state["things"]) == 2)
+    page.press("Control+a")
+    page.page.get_by_role("button", name="Merge").click()
+    page.wait_for("one object", lambda state: len(state["things"]) == 1)
+    both = picture_mask(picture, badge.logits, badge.window) | picture_mask(picture, face.logits)
+    assert overlap(saved_mask(page), both) > 0.97
+    page.press("Control+z")
+    assert len(page.wait_for("both again", lambda state: len(state["things"]) == 2)["things"]) == 2
+
+
+def test_paint_in_a_view_is_finer_and_is_redrawn_by_the_model_there(page, oracle, picture):
+    window = zoom_to(page, *BADGE)
+    page.press("b")
+    page.page.mouse.move(*page.screen(BADGE[0] - 15, BADGE[1]))
+    page.page.mouse.down()
+    page.page.mouse.move(*page.screen(BADGE[0] + 15, BADGE[1]), steps=6)
+    page.page.mouse.up()
+    page.wait_for("paint", lambda state: state["mask"] and state["mask"]["kept"])
+    painted = page.shown()
+    assert painted.window == window
+    ys, xs = np.nonzero(picture_mask(picture, painted.logits, window))
+    assert abs(xs.mean() - BADGE[0]) < 2 and abs(ys.mean() - BADGE[1]) < 2
+    page.page.get_by_role("button", name="Snap").click()
+    page.wait_for("the model's mask", lambda state: state["mask"] and state["mask"]["prompts"]["box"])
+    snapped = page.shown()
+    assert snapped.window == window and np.array_equal(snapped.feedback, painted.logits)
+    assert oracle.agreement(picture, snapped) >= 0.95
 
 
 def test_a_picture_that_is_zoomed_into_has_its_own_colours(page, picture):
@@ -154,6 +198,14 @@ def test_a_mask_that_the_view_cuts_is_answered_by_all_of_the_picture(page, oracl
     page.wait_for("a view that was asked", lambda state: state["cut"])
     shown = page.click(*SUIT)
     assert shown.window is None
+    assert oracle.agreement(picture, shown) >= 0.97
+
+
+def test_where_the_pointer_rests_a_small_thing_on_a_large_one_is_found(page, oracle, picture):
+    zoom_to(page, *BADGE)
+    page.hover(*SUIT)
+    page.wait_for("a mask that the view cuts", lambda state: state["cut"] and state["mask"]["window"] is None)
+    shown = hover_closely(page, *BADGE)
     assert oracle.agreement(picture, shown) >= 0.97
 
 

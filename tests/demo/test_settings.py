@@ -8,10 +8,34 @@ from demo.settings import Settings, parse_settings
 
 
 def test_defaults_listen_on_this_machine_only():
-    settings = parse_settings([], {})
+    settings = parse_settings(["--no-offer-downloads"], {})  # the default depends on the machine
     assert settings == Settings()
     assert settings.host == "127.0.0.1"
     assert settings.checkpoint == "tiny"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "offers"),
+    [
+        ([], {"DISPLAY": ":0"}, True),
+        ([], {"WAYLAND_DISPLAY": "wayland-0"}, True),
+        (["--no-open"], {"DISPLAY": ":0"}, False),
+        (["--host", "0.0.0.0"], {"DISPLAY": ":0"}, False),
+        (["--trusted-proxies", "127.0.0.1"], {"DISPLAY": ":0"}, False),
+        (["--no-offer-downloads"], {"DISPLAY": ":0"}, False),
+        (["--host", "0.0.0.0", "--offer-downloads"], {}, True),
+        ([], {"SAM_DEMO_OFFER_DOWNLOADS": "yes"}, True),
+    ],
+)
+def test_visitors_may_agree_to_downloads_where_they_started_the_server_or_its_operator_says_so(
+    arguments, environment, offers
+):
+    assert parse_settings(arguments, environment).offer_downloads is offers
+
+
+def test_further_models_are_a_list_with_commas():
+    assert parse_settings(["--models", "vit_b, my.pth,"], {}).sources == ("tiny", "vit_b", "my.pth")
+    assert parse_settings([], {"SAM_DEMO_MODELS": "medsam"}).sources == ("tiny", "medsam")
 
 
 def test_a_flag_wins_over_the_environment_and_that_over_the_default():
@@ -30,6 +54,7 @@ def test_open_has_both_forms(flag, opens):
     [
         (["--port", "70000"], {}, "70000.*65535"),
         (["--cache-mb", "1"], {}, "cache-mb is 1.*16"),
+        (["--models-mb", "1"], {}, "models-mb is 1.*100"),
         (["--device", "tpu"], {}, "'tpu'.*cuda"),
         (["--max-megapixels", "900"], {}, "900.*178"),
         (["--checkpoint", ""], {}, "checkpoint"),
@@ -61,6 +86,8 @@ def test_help_names_every_flag(capsys):
         "--checkpoint",
         "--device",
         "--cache-mb",
+        "--models",
+        "--offer-downloads",
         "--root-path",
         "--frame-ancestors",
         "--isolation-headers",

@@ -3,9 +3,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { NO_PROMPTS, withBox, withClick } from '../../static/js/prompts.js';
 import {
-  INITIAL_STATE, createStore, isKept, nextFeedback, openQuestion, pictureView, quantile, shownMask, watch,
+  INITIAL_STATE, createStore, decodableFor, frameFor, isKept, missingView, nextFeedback, openQuestion, pictureView,
+  quantile, shownMask, viewInUse, watch,
 } from '../../static/js/store.js';
+import { createFrame, sameFrame } from '../../static/js/geometry.js';
+import { GRID } from '../../static/js/protocol.js';
 import { NEW_TIMELINE } from '../../static/js/work.js';
+import { fitFrame } from './helpers.mjs';
 
 /** @import { Prompts } from '../../static/js/prompts.js' */
 /** @import { Mask, Step } from '../../static/js/work.js' */
@@ -139,4 +143,69 @@ test('the view keeps the aspect of the picture and waits for a stage', () => {
 test('a quantile of nothing is unknown', () => {
   assert.equal(quantile([], 0.5), null);
   assert.equal(quantile([3, 1, 2], 0.5), 2);
+});
+
+// ---- closer views
+
+const RECORD = /** @type {any} */ ({ width: 1000, height: 800, resized_width: 1024, resized_height: 819 });
+const WHOLE = { key: 1, frame: fitFrame(1000, 800), record: RECORD, embedding: null };
+/** @param {number} x @param {number} y @param {number} [side] */
+function closerView(x, y, side = 256) {
+  const { original, resized } = fitFrame(side, side);
+  return { ...WHOLE, frame: createFrame(original, resized, 1024, [x, y]), seconds: 0.5 };
+}
+const NEAR = closerView(256, 256);
+const SERVICE = /** @type {any} */ ({ status: 'ready', info: { prompt_frame: 1024, mask_threshold: 0 } });
+
+/** Zoomed in, so that 200 x 160 pixels around the middle are on the stage. @param {Partial<import('../../static/js/store.js').Picture>} [part] */
+function zoomedIn(part) {
+  const lens = { scale: 4, middle: /** @type {[number, number]} */ ([384, 384]) };
+  const picture = { ...PICTURE, size: null, record: RECORD, decodable: WHOLE, lens, ...part };
+  return { ...READY, service: SERVICE, stage: { width: 800, height: 640 }, picture };
+}
+
+test('all of the picture answers until a closer view is there, and that one is missed', () => {
+  const state = { ...zoomedIn(), hover: /** @type {[number, number]} */ ([400, 390]) };
+  assert.equal(openQuestion(state)?.frame, null);
+  assert.deepEqual(missingView(state), { key: 1, window: [256, 256, 256, 256], urgent: false });
+  const seen = zoomedIn({ views: [NEAR] });
+  assert.equal(missingView(seen), null);
+  assert.equal(openQuestion({ ...seen, hover: [400, 390] })?.frame, NEAR.frame);
+  assert.equal(viewInUse(seen), NEAR);
+});
+
+test('zoomed in further, a closer one is missed while the one that is there answers', () => {
+  const state = zoomedIn({ views: [NEAR], lens: { scale: 9, middle: [400, 390] } });
+  assert.deepEqual(missingView(state)?.window, [320, 320, 128, 128]);
+  assert.equal(viewInUse(state), NEAR);
+});
+
+test('zoomed out, the closer view that is there is not asked, and none is missed', () => {
+  const state = zoomedIn({ views: [NEAR], lens: null });
+  assert.equal(openQuestion({ ...state, hover: [400, 390] })?.frame, null);
+  assert.equal(missingView(state), null);
+});
+
+test('where a view cut the mask, all of the picture answers; beside it the view does', () => {
+  const logits = Float32Array.from({ length: GRID * GRID }, (_, at) => (at % GRID < 100 ? 1 : -1));
+  const question = { prompts: CLICK, feedback: null, purpose: /** @type {const} */ ('hover'), frame: NEAR.frame };
+  const cut = { ...maskOf(CLICK), logits, question };
+  const state = { ...zoomedIn({ views: [NEAR] }), cut };
+  assert.equal(openQuestion({ ...state, hover: [340, 390] })?.frame, null);
+  assert.equal(openQuestion({ ...state, hover: [400, 390] })?.frame, NEAR.frame);
+});
+
+test('a sketch stays in the view that it began in, and whoever waits for that is urgent', () => {
+  const inside = withClick(NO_PROMPTS, [400, 390], 1);
+  const step = { ...asked(inside), frame: NEAR.frame };
+  const timeline = { ...NEW_TIMELINE, work: { ...NEW_TIMELINE.work, sketch: [step] } };
+  const far = zoomedIn({ timeline, lens: null });
+  assert.equal(openQuestion(far), null, 'nobody could answer it');
+  assert.deepEqual(missingView(far), { key: 1, window: [256, 256, 256, 256], urgent: true });
+  const there = zoomedIn({ timeline, lens: null, views: [NEAR] });
+  const question = openQuestion(there);
+  assert.equal(question?.frame, NEAR.frame);
+  assert.equal(question && decodableFor(there, question), NEAR);
+  assert.ok(sameFrame(frameFor(there, withClick(inside, [300, 300], 0)), NEAR.frame));
+  assert.equal(frameFor(there, withClick(inside, [30, 30], 0)), null, 'the view does not hold it');
 });

@@ -5,7 +5,7 @@ import { NO_FINISH } from '../../static/js/fields.js';
 import { NO_PROMPTS } from '../../static/js/prompts.js';
 import { movedBox, partAt } from '../../static/js/tools/marks.js';
 import {
-  NEW_TIMELINE, NO_WORK, advance, moved, nextColour, nextId, redone, undone, withChange, withStep, withThing, without,
+  NEW_TIMELINE, NO_WORK, advance, moved, nextColour, nextId, redone, unanswered, undone, withChange, withStep, withThing, without,
 } from '../../static/js/work.js';
 
 /** @import { Step, Thing } from '../../static/js/work.js' */
@@ -41,6 +41,19 @@ test('an answer reaches the step wherever it stands in time', () => {
   assert.equal(past[1].sketch[0], answered);
   assert.equal(work.sketch[0], answered);
   assert.notEqual(work.sketch[1], answered);
+});
+
+test('another model is asked every decoded step again, in every time, and what was painted stays', () => {
+  const mask = /** @type {any} */ ({ logits: FIELD });
+  const [decoded, painted] = [{ ...STEP, answer: mask, pick: 2 }, { ...STEP, painted: true, answer: mask }];
+  const kept = withThing(NO_WORK, made(1));
+  const one = advance(advance(NEW_TIMELINE, { ...kept, sketch: [decoded] }), { ...kept, sketch: [decoded, painted] });
+  const { past, work } = unanswered(one);
+  assert.equal(past[0], NO_WORK);
+  assert.deepEqual(work.sketch.map(({ answer }) => answer), [null, mask]);
+  assert.equal(work.sketch[0].pick, 2, 'the choice among its candidates is remembered');
+  assert.equal(past[1].sketch[0], work.sketch[0], 'one answer serves all times');
+  assert.equal(work.things, kept.things);
 });
 
 test('what is kept lies on top and the sketch is done', () => {
