@@ -34,7 +34,7 @@ class Replicas:
         batch: pictures that are encoded together; on processors one, on GPUs more.
         num_cpus: processors that Ray reserves for a replica, and the threads that it computes with.
         num_gpus: the share of a GPU that Ray reserves for it.
-        deadline_s: after which an encode is believed never to end.
+        deadline_s: after which an encode is believed never to end; shorter than that of the line before it.
     """
 
     least: int = 1
@@ -42,7 +42,7 @@ class Replicas:
     batch: int = 1
     num_cpus: float = 1
     num_gpus: float = 0
-    deadline_s: float = 300
+    deadline_s: float = 240
 
     def __post_init__(self) -> None:
         if not 1 <= self.least <= self.most:
