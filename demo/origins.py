@@ -3,7 +3,7 @@
 Names: whoever owns a domain can point it at 127.0.0.1, and a page of theirs is then of the same origin as our server
 (DNS rebinding); but it asks by their name, which is not ours. Origins: a page elsewhere can send forms and pictures
 here, though it cannot read the answers; browsers say whose page asks, in Sec-Fetch-Site or at least in Origin. What
-says neither is no browser and passes.
+says neither is no browser and passes. What they would show as a part of themselves is not served either.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ class OwnOrigin:
                 return OtherHost(host)
         if scope["method"] not in _CHANGE_NOTHING and not self._is_own(headers):
             return OtherSite(headers.get("origin", ""))
+        if _is_read_elsewhere(headers):
+            return OtherSite(headers.get("origin", ""))
         return None
 
     def _is_own(self, headers: Headers) -> bool:
@@ -48,6 +50,15 @@ class OwnOrigin:
         if site is not None:
             return site in _OWN_SITES
         return origin is None or is_at(origin, headers.get("host", ""))
+
+
+def _is_read_elsewhere(headers: Headers) -> bool:
+    """Whether a page of another site asks for a part of itself; following a link, or showing a frame, is another thing.
+
+    It could not read the answer, but an answer may cost an encode.
+    """
+    mode, site = headers.get("sec-fetch-mode", "navigate"), headers.get("sec-fetch-site", "none")
+    return mode != "navigate" and site not in _OWN_SITES
 
 
 def _forwarded(headers: Headers) -> list[str]:

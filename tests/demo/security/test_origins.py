@@ -185,6 +185,14 @@ def test_a_page_is_of_the_server_when_host_and_port_agree(origin, host, same):
     assert is_at(origin, host) is same
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_no_part_of_another_sites_page_is_served_but_links_and_frames_are(local, site):
+    """An image of theirs could cost an encode here; who may frame the page is another header's matter."""
+    for mode, status in [("no-cors", 403), ("cors", 403), ("navigate", 200)]:
+        headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode}
+        assert ask(local, "localhost", **headers).status_code == status
+
+
 def test_reading_across_sites_is_left_to_the_browser_which_is_told_no(local):
     answer = ask(local, "localhost", Origin="http://evil.example")
     assert answer.status_code == 200

@@ -12,6 +12,7 @@ from demo_world import png, serving, wait_until
 from demo.app import create_app
 from demo.bodies import BodyPatience
 from demo.connections import LONGEST_HEAD, Connection, Patience
+from demo.gradio_app import mount_gradio
 from demo.safeguards import Safeguards
 
 HEAD = b"POST /api/images HTTP/1.1\r\nHost: localhost\r\nContent-Length: 200000\r\n\r\n"
@@ -35,7 +36,8 @@ class Hasty(Connection):
 @pytest.fixture(scope="module")
 def server(shared_service):
     safeguards = Safeguards(bodies=BodyPatience(first_s=0.6, least_bytes_per_s=50_000))
-    with serving(create_app(shared_service, safeguards=safeguards), lent=True, http=Hasty) as address:
+    app = mount_gradio(create_app(shared_service, safeguards=safeguards), shared_service)
+    with serving(app, lent=True, http=Hasty) as address:
         yield address
 
 
@@ -92,13 +94,21 @@ def test_a_head_that_trickles_in_is_ended(server):
 
 def test_a_second_head_on_the_same_connection_may_not_trickle_either(server):
     with connected(server) as client:
-        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /healthz")
-        assert trickle(client).count(b"HTTP/1.1 200") <= 1
+        client.sendall(b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        said = b""
+        while b'"Not Found"}' not in said:
+            said += client.recv(65536)
+        assert trickle(client) == b""
 
 
-def test_a_body_that_trickles_in_is_refused_with_a_problem_and_the_connection_ended(server):
+FORM = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+
+
+@pytest.mark.parametrize("path", [b"/api/images", b"/gradio/gradio_api/upload", b"/gradio/gradio_api/queue/join"])
+def test_a_body_that_trickles_in_is_refused_with_a_problem_and_the_connection_ended(server, path):
     with connected(server) as client:
-        client.sendall(HEAD)
+        form = b"Content-Type: multipart/form-data; boundary=x\r\n\r\n" + FORM
+        client.sendall(HEAD.replace(b"/api/images", path)[:-2] + (form if b"upload" in path else b"\r\n"))
         said = trickle(client)
         assert (
             said.startswith(b"HTTP/1.1 408") and b"/problems/too-slow" in said and b"connection: close" in said.lower()
