@@ -42,9 +42,7 @@ def load_service(settings: Settings) -> DemoService:
         downloads=settings.offer_downloads,
     )
     preprocessing = None if settings.preprocessing == "auto" else settings.preprocessing
-    with ThreadPoolExecutor(1, initializer=step_back, initargs=(ENCODER_NICENESS,)) as thread:
-        # The threads of ONNX Runtime step back as the one does that makes them; this one has visitors to answer.
-        model = thread.submit(load_model, settings.checkpoint, settings, device, preprocessing).result()
+    model = load_model(settings.checkpoint, settings, device, preprocessing)
     return DemoService(
         model,
         shelf=shelf,
@@ -63,7 +61,10 @@ def load_model(
         remote = RemoteEncoder(model, source, preprocessing, _replicas(settings, device))
         print(f"Encoding {model.config.model_id} on Ray", flush=True)
         return LoadedModel(model, remote, EncoderReply(way=ON_RAY), release=remote.close)
-    choice = encoders.choose(model, settings.encoder, tell=partial(print, flush=True))
+    with ThreadPoolExecutor(1, initializer=step_back, initargs=(ENCODER_NICENESS,)) as thread:
+        # The threads of ONNX Runtime step back as the one does that makes them; this one has visitors to answer.
+        tell = partial(print, flush=True)
+        choice = thread.submit(encoders.choose, model, settings.encoder, tell=tell).result()
     print(f"Encoding {model.config.model_id} with {choice}", flush=True)
     encode = partial(predictor.encode, model, image_encoder=choice.encoder)
     return LoadedModel(model, encode, EncoderReply(way=choice.way, seconds=choice.seconds))

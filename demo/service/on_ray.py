@@ -69,7 +69,7 @@ class RemoteEncoder:
             from ray import serve
         except ImportError:
             raise ValueError(MISSING) from None
-        if not ray.is_initialized():
+        if not ray.is_initialized():  # on a thread that stays: what is started on this machine ends with it
             ray.init(include_dashboard=False, log_to_driver=False, logging_level="warning")
         serve.start(proxy_location="Disabled")  # nobody but this process asks the replicas
         self.replicas, self._serve = replicas, serve

@@ -26,7 +26,6 @@ from demo.problems import (
 from demo.schemas import Event, ModelOffer, ModelState
 from demo.service.models import LoadedModel
 from demo.service.offers import Offer
-from demo.service.pictures import ENCODER_NICENESS
 from sam.downloads import DownloadError, Progress, download, in_megabytes
 
 PROGRESS_INTERVAL_S = 0.25
@@ -54,7 +53,7 @@ class ModelShelf:
         self.first, self.max_bytes, self.downloads = offers[0].id, max_bytes, downloads
         self._load = load
         self._places = {offer.id: _Place(offer) for offer in offers}
-        self._loading = Lane("load models", capacity=WAITING_LOADS, first_s=20, niceness=ENCODER_NICENESS)
+        self._loading = Lane("load models", capacity=WAITING_LOADS, first_s=20)
         self._downloading = Lane("download models", capacity=WAITING_DOWNLOADS, first_s=60)
         self._lock = threading.Lock()
 

@@ -81,6 +81,12 @@ def test_what_cannot_be_done_is_one_sentence(arguments, capsys):
     assert arguments[1] in error and "Traceback" not in error
 
 
+def test_without_ray_its_encoder_is_refused_with_what_to_install(checkpoint, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert main(["--port", "0", "--encoder", "ray", "--checkpoint", str(checkpoint)]) == 2
+    assert 'pip install "sam-in-the-browser[ray]"' in capsys.readouterr().err
+
+
 def test_a_missing_device_is_named(checkpoint):
     import torch
 

@@ -4,6 +4,7 @@ import base64
 import errno
 import io
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -302,6 +303,12 @@ def test_a_wrong_command_is_one_sentence(folder, tmp_path, monkeypatch, capsys, 
     assert segment(*arguments, "--out", "out") == 2
     assert message in capsys.readouterr().err
     assert not Path("out").exists()
+
+
+def test_without_ray_a_cluster_is_refused_with_what_to_install(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert segment(folder, "--out", tmp_path / "out", "--on", "ray") == 2
+    assert 'pip install "sam-in-the-browser[ray]"' in capsys.readouterr().err
 
 
 def test_a_prompt_outside_the_picture_is_that_pictures_failure(folder, tmp_path, capsys):
