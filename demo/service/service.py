@@ -125,7 +125,7 @@ class DemoService:
             encodes=self._pictures.encodes,
             encode_seconds=round(self._pictures.encode_seconds, 3),
             cached_pictures=len(cached),
-            cached_bytes=cached.bytes_used,
+            cached_bytes=cached.bytes_used + self._views.bytes_used,
             searches=self._everything.running,
         )
 

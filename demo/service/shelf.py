@@ -39,8 +39,9 @@ Load = Callable[[Offer], LoadedModel]
 class ModelShelf:
     """Models by id, the first for who names none. One load at a time; who asks for a model that loads, waits for it.
 
-    The first model stays. Of the others those used longest ago make room, as soon as nobody uses them; a model that is
-    larger than the room for all is loaded nevertheless, and makes room first. One that failed is tried again.
+    The first model stays. Of the others those used longest ago make room, as soon as nobody uses them. The one used
+    last stays too, even where it does not fit beside the first, until another is loaded: whoever has it asks again. A
+    model that failed is tried again.
 
     Args:
         offers: what there is; at least one.
@@ -134,10 +135,11 @@ class ModelShelf:
     def _make_room(self, needed: int = 0) -> None:
         """Let go of models until so many bytes are free, or nothing is left that may go."""
         with self._lock:
-            loaded = [place for place in self._places.values() if place.model]
-            over = sum(place.model.bytes for place in loaded) + needed - self.max_bytes
-            for place in sorted(loaded, key=lambda place: place.used_at):
-                if over > 0 and place.offer.id != self.first and not place.model.in_use:
+            over = sum(model.bytes for model in self.loaded.values()) + needed - self.max_bytes
+            others = [place for place in self._places.values() if place.model and place.offer.id != self.first]
+            others.sort(key=lambda place: place.used_at)
+            for place in others if needed else others[:-1]:
+                if over > 0 and not place.model.in_use:
                     over -= place.model.bytes
                     threading.Thread(target=place.model.release, daemon=True).start()  # nobody waits for other machines
                     place.loading = None

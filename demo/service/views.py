@@ -44,6 +44,11 @@ class Views:
         """Where views wait before they stand in the line to the encoder."""
         return (self._looking,)
 
+    @property
+    def bytes_used(self) -> int:
+        """Of the views that are remembered."""
+        return self._finished.bytes_used
+
     def find(self, picture: Picture, window: Window) -> Encoding | None:
         """The view's encode under the picture's model, if it ever began and is still here."""
         key = _key(picture, window)

@@ -270,7 +270,7 @@ function tidyText(name, thing, state) {
   const [frame, whole] = [frameOf(state, thing), pictureFrame(state)];
   if (value === 0 || !frame || !whole) return 'off';
   const share = (cellsPerPixel(whole) / cellsPerPixel(frame)) ** 2;
-  if (name === 'holes' || name === 'islands') return `≤ ${(100 * value * share).toFixed(share < 1 ? 3 : 2)} %`;
+  if (name === 'holes' || name === 'islands') return `≤ ${(100 * value * share).toFixed(2)} %`;
   const pixels = value / cellsPerPixel(frame);
   return `${pixels > 0 && name === 'grow' ? '+' : ''}${pixels.toFixed(Math.abs(pixels) < 10 ? 1 : 0)} px`;
 }

@@ -13,6 +13,8 @@ import { missingView, watch } from './store.js';
 
 /** Without a movement that asks for another view. */
 const STILL_MS = 250;
+/** Before a view that could not be had is asked for again. */
+const PAUSE_MS = 10_000;
 
 /** @typedef {ReturnType<typeof missingView>} Missing */
 
@@ -25,7 +27,7 @@ export function followZoom(store, actions, api) {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let waiting;
   let busy = false;
-  /** @type {Missing} the last that could not be had; it is not asked for again until another was */
+  /** @type {Missing} the last that could not be had, for a while */
   let refused = null;
 
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -54,6 +56,10 @@ export function followZoom(store, actions, api) {
       refused = null;
     } catch {
       refused = missing;
+      setTimeout(() => {
+        refused = null;
+        settle(missingView(store.get()));
+      }, PAUSE_MS);
       actions.viewRefused(missing.key, missing.window);
     } finally {
       busy = false;

@@ -20,14 +20,14 @@ from demo.service.offers import offers_of
 from sam import SAM, downloads, load_sam
 from sam.published import Published, RemoteFile
 
-OTHER = "other"
+OTHER, THIRD = "other", "third"
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory) -> dict[str, Path]:
-    """Two models of the variant tiny with random weights, and what is no model."""
+    """Three models of the variant tiny with random weights, and what is no model."""
     folder, files = tmp_path_factory.mktemp("models"), {}
-    for seed, name in enumerate(("one", OTHER)):
+    for seed, name in enumerate(("one", OTHER, THIRD)):
         torch.manual_seed(seed)
         files[name] = folder / f"{name}.safetensors"
         SAM.from_variant("tiny").eval().save(files[name])
@@ -38,13 +38,13 @@ def files(tmp_path_factory) -> dict[str, Path]:
 
 @pytest.fixture
 def world(files):
-    """The application over the two models, the first of them loaded; room for one more, unless it is told otherwise."""
+    """The application over the models, the first of them loaded, with room for one more."""
     made = []
 
-    def build(*more: Offer, room: float = 2.5, downloads: bool = False) -> Browser:
+    def build(*more: Offer, downloads: bool = False) -> Browser:
         first = LoadedModel(load_sam(files["one"]))
         offers = [*offers_of(map(str, files.values())), *more]
-        shelf = ModelShelf(offers, _load, max_bytes=int(room * first.bytes), downloads=downloads)
+        shelf = ModelShelf(offers, _load, max_bytes=int(2.5 * first.bytes), downloads=downloads)
         service = DemoService(first, shelf=shelf, limits=LIMITS)
         made.append(service)
         browser = Browser(create_app(service))
@@ -64,6 +64,13 @@ def offer_of(browser: Browser, model: str) -> dict:
     return next(each for each in browser.get("/api/models").json()["models"] if each["id"] == model)
 
 
+def make_room(browser: Browser) -> None:
+    """Load the third model, for which the other one goes."""
+    browser.post(f"/api/models/{THIRD}/load")
+    browser.get(f"/api/models/{THIRD}/events")
+    assert (offer_of(browser, OTHER)["state"], offer_of(browser, THIRD)["state"]) == ("on_disk", "loaded")
+
+
 def type_of(answer: httpx.Response) -> str:
     assert answer.headers["content-type"] == "application/problem+json", answer.text
     return answer.json()["type"].removeprefix("/problems/")
@@ -77,6 +84,7 @@ def test_the_list_tells_what_there_is_and_how_it_stands(world, files):
     assert [(each["id"], each["state"], each["default"]) for each in models] == [
         ("one", "loaded", True),
         (OTHER, "on_disk", False),
+        (THIRD, "on_disk", False),
         ("broken", "on_disk", False),
     ]
     assert models[0]["bytes"] == files["one"].stat().st_size
@@ -118,11 +126,11 @@ def test_a_picture_may_be_uploaded_for_a_model_at_once(world):
 
 
 def test_a_model_that_made_room_is_loaded_again_for_whoever_has_its_addresses(world):
-    browser = world(room=1.5)
+    browser = world()
     reply = browser.upload(png(seed=4))
     other = browser.get(f"/api/images/{reply['id']}?model={OTHER}").json()
     browser.get(other["embedding_url"])
-    assert offer_of(browser, OTHER)["state"] == "on_disk", "there is room for the first alone"
+    make_room(browser)
     second = browser.upload(png(seed=5))
     address = f"/api/embeddings/{second['id']}/{other['model']['weights_hash']}/fp16"
     assert browser.get(address).status_code == 200
@@ -133,10 +141,10 @@ def test_a_model_that_made_room_is_loaded_again_for_whoever_has_its_addresses(wo
 
 
 def test_the_decoder_of_a_model_that_made_room_is_still_served(world):
-    browser = world(room=1.5)
+    browser = world()
     described = browser.get(f"/api/models/{OTHER}").json()
     assert described["id"] == OTHER
-    assert offer_of(browser, OTHER)["state"] == "on_disk"
+    make_room(browser)
     file = described["decoders"][0]["files"]["point"]
     answer = browser.get(file["url"])
     assert hashlib.sha256(answer.content).hexdigest() == file["sha256"]
@@ -156,7 +164,7 @@ def test_the_decoder_of_a_model_that_made_room_is_still_served(world):
 def test_a_model_that_nobody_offers_is_refused_with_what_there_is(world, method, address):
     answer = world().request(method, address, content=b"{}", headers={"Content-Type": "application/json"})
     assert type_of(answer) == "unknown-model" and answer.status_code == 404
-    assert "one, other, broken" in answer.json()["detail"]
+    assert "one, other, third, broken" in answer.json()["detail"]
 
 
 def test_a_model_that_cannot_be_loaded_is_told_everywhere_and_the_others_go_on(world):

@@ -145,15 +145,19 @@ def test_a_model_in_use_stays_until_it_is_not(shelf_with):
     assert sorted(states(shelf).values()) == ["loaded", "loaded", "on_disk"]
 
 
-def test_a_model_larger_than_the_room_is_loaded_nevertheless(shelf_with):
+def test_a_model_for_which_there_is_no_room_is_loaded_nevertheless_and_stays_until_another_one_is(shelf_with, loads):
     shelf = shelf_with(room=0.5)
 
-    async def use() -> str:
-        async with shelf.lend("second") as model:
+    async def use(model_id: str) -> str:
+        async with shelf.lend(model_id) as model:
             return model.info.weights_hash
 
-    assert asyncio.run(use()) == shelf.weights_of("second")
-    assert states(shelf) == {"first": "loaded", "second": "on_disk", "third": "on_disk"}
+    for _ in range(2):
+        assert asyncio.run(use("second")) == shelf.weights_of("second")
+        asyncio.run(use("first"))
+    assert loads == ["second"]
+    asyncio.run(use("third"))
+    assert states(shelf) == {"first": "loaded", "second": "on_disk", "third": "loaded"}
 
 
 def test_what_a_model_takes_is_counted_by_its_weights(files):

@@ -156,6 +156,7 @@ def test_whoever_zooms_about_costs_nobody_a_picture(model):
     for x in range(0, 257, 64):
         assert view_of(browser, first, (x, 0, 128, 128)).status_code == 200
     assert browser.get(second["embedding_url"]).status_code == 200
+    assert 3 * 8_000_000 < service.health().cached_bytes <= 4 * 8_500_000, "two pictures and one view"
     service.close()
 
 

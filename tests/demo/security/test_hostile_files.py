@@ -92,7 +92,7 @@ def with_chunk(kind: bytes, body: bytes) -> bytes:
     ids=["zTXt", "iTXt", "iCCP"],
 )
 def test_a_packed_chunk_beside_the_pixels_is_no_bomb(chunk):
-    """In a process that may have half a gigabyte beyond what it begins with."""
+    """In a process that may take 150 MB more than it begins with; each of these unpacks to 200 MB."""
     code = (
         "import resource, sys; from demo.pictures import read_picture; from demo.problems import BrokenPicture\n"
         "held = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"

@@ -87,6 +87,14 @@ def test_kinds_are_counted_apart_and_reading_is_free(shared_service):
     assert browser.post(picture["everything_url"], json={"points_per_side": 1}).status_code == 429
 
 
+def test_views_are_counted_however_they_are_asked_for(shared_service):
+    browser = limited(shared_service, views=1)
+    picture = browser.upload(png(300, 200, seed=94))
+    assert browser.get(picture["views_url"].format(view="0,0,128,128")).status_code == 200
+    assert browser.get(picture["embedding_url"] + "/128,64,128,128").status_code == 429
+    assert browser.get(picture["embedding_url"]).status_code == 200
+
+
 def test_a_refused_body_is_not_read(shared_service):
     browser = limited(shared_service, uploads=1)
     browser.upload(png(seed=92))
