@@ -9,12 +9,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 
-from demo.clients import Network, read_networks
-from demo.hosting import ANY_HOST, Hosting
-from demo.logs import FORMATS as LOG_FORMATS
+from demo.guard.clients import Network, read_networks
+from demo.guard.hosting import ANY_HOST, Hosting
+from demo.guard.rates import PUBLIC, UNLIMITED, Rates, read_rates
+from demo.guard.safeguards import Safeguards
 from demo.pictures import PICTURE_PIXELS_ROOF, PictureLimits
-from demo.rates import PUBLIC, UNLIMITED, Rates, read_rates
-from demo.safeguards import Safeguards
+from demo.watch.logs import FORMATS as LOG_FORMATS
 
 ENVIRONMENT_PREFIX = "SAM_DEMO_"
 SPACE_VARIABLE = "SPACE_ID"

@@ -4,7 +4,7 @@
  * that carries the hash of its content in the name, with its own index.html and packed forms of everything.
  *
  * The sources stay the page: page.json tells the server which of them, in which state, the build was made from, and a
- * build of anything else is not served (demo/page.py). All files of the build lie side by side, so that a worker's
+ * build of anything else is not served (demo/routes/page.py). All files of the build lie side by side, so that a worker's
  * address beside its module is right, and two folders deep, as js/kernel is, so that the kernel's is.
  */
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from demo.headers import security_headers
-from demo.hosting import Hosting
+from demo.guard.headers import security_headers
+from demo.guard.hosting import Hosting
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")

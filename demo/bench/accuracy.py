@@ -14,7 +14,7 @@ from demo.bench.chromium import WASM
 from demo.bench.contest import SQUARE, Contest
 from demo.bench.report import Findings, Row, Table
 from demo.bench.scale import Scale
-from demo.page import static_folder
+from demo.routes.page import static_folder
 from sam import SAM
 from sam.predictor import encode
 

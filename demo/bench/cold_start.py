@@ -12,7 +12,7 @@ from demo.bench.interleave import Spread
 from demo.bench.real_page import RealPage, demo_server
 from demo.bench.report import Findings, Row, Table
 from demo.bench.scale import Scale
-from demo.page import Document, static_folder
+from demo.routes.page import Document, static_folder
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Request

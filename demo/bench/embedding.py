@@ -15,7 +15,7 @@ from demo.bench.report import Findings, Row, Table, spreads
 from demo.bench.scale import Scale, Size
 from demo.bench.server import serving
 from demo.codings import compress
-from demo.page import static_folder
+from demo.routes.page import static_folder
 from demo.schemas import ModelInfo, Picture
 from demo.wire import pack_embedding
 from sam import SAM

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from demo.page import static_folder
+from demo.routes.page import static_folder
 
 PACKAGES = ("onnxruntime", "onnx", "torch", "numpy", "playwright")
 INSTRUCTIONS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_int8", "amx_bf16")

@@ -15,8 +15,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
-from demo.headers import SecurityHeaders
-from demo.page import VENDOR_HINT, StaticPage, static_folder, vendor_is_built
+from demo.guard.headers import SecurityHeaders
+from demo.routes.page import VENDOR_HINT, StaticPage, static_folder, vendor_is_built
 
 PAGE = "demo/bench/page/bench.html"
 START_S = 30

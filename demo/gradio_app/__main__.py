@@ -15,7 +15,7 @@ from fastapi.responses import RedirectResponse
 from demo.__main__ import load, serve
 from demo.app import create_bare_app
 from demo.gradio_app import mount_gradio
-from demo.headers import GRADIO_PATH
+from demo.guard.headers import GRADIO_PATH
 from demo.settings import Settings
 
 

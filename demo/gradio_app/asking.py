@@ -10,8 +10,8 @@ import gradio as gr
 from demo.gradio_app.refused import Refused
 from demo.gradio_app.visits import Visit, Visits
 from demo.gradio_app.work import sentence
+from demo.guard.visitors import visitor_of
 from demo.problems import Problem
-from demo.visitors import visitor_of
 
 
 def visit_of(visits: Visits, request: gr.Request) -> Visit:

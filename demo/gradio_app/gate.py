@@ -11,10 +11,10 @@ from posixpath import normpath
 import gradio as gr
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from demo.bodies import limit_receive
 from demo.gradio_app.visits import NO_VISITOR, owner_of
+from demo.guard.bodies import limit_receive
+from demo.guard.visitors import new_secret, visitor_of, with_cookie
 from demo.problems import HttpProblem, Problem, TooManyBytes
-from demo.visitors import new_secret, visitor_of, with_cookie
 
 _BEGINNINGS = ("", "/", "/config", "/config/")
 _FILE = "/gradio_api/file="

@@ -22,7 +22,7 @@ from demo.gradio_app.page import Page
 from demo.gradio_app.theme import CSS, theme
 from demo.gradio_app.visits import Visits
 from demo.gradio_app.work import GALLERY, Work
-from demo.headers import GRADIO_PATH
+from demo.guard.headers import GRADIO_PATH
 from demo.schemas import MULTIPART_OVERHEAD_BYTES, Service
 
 SWEEP_S = 30

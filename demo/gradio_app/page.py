@@ -14,7 +14,7 @@ from demo.gradio_app.desk import Kind
 from demo.gradio_app.layout import Controls, gallery
 from demo.gradio_app.visits import Visit, Visits
 from demo.gradio_app.work import Work, wanted
-from demo.visitors import visitor_of
+from demo.guard.visitors import visitor_of
 
 EVENT: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
 """Of the page's own events: the service has lanes of its own, so nobody waits for another visitor here."""

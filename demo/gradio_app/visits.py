@@ -18,8 +18,8 @@ from pathlib import Path
 
 from demo.gradio_app.desk import Desk, Drawn, Opened
 from demo.gradio_app.refused import Refused
+from demo.guard.visitors import new_secret
 from demo.schemas import EverythingUpdate, FoundObject
-from demo.visitors import new_secret
 
 IDLE_S = 3600
 """A visit that nobody used for so long is over."""

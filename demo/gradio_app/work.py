@@ -15,8 +15,8 @@ from demo.gradio_app.desk import KINDS, Answer, Desk, Drawn, Kind, Opened, Point
 from demo.gradio_app.drawing import draw, preview
 from demo.gradio_app.refused import Refused
 from demo.gradio_app.visits import Found, Visit
-from demo.page import static_folder
 from demo.problems import Problem
+from demo.routes.page import static_folder
 from demo.schemas import Edge, Event, EverythingRequest, EverythingUpdate, FoundObject, ModelOffer, Service
 
 GALLERY = static_folder() / "gallery"

@@ -15,7 +15,7 @@ from browser_server import ROOT, DemoServer, Tripwire
 from filelock import FileLock
 from playwright.sync_api import Browser, BrowserContext, Playwright, sync_playwright
 
-from demo.page import Document, static_folder, vendor_is_built
+from demo.routes.page import Document, static_folder, vendor_is_built
 from demo.settings import parse_settings
 from sam import load_sam
 

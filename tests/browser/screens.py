@@ -18,7 +18,7 @@ from browser_server import DemoServer
 from conftest import CHROMIUM_FLAGS, _find_chromium
 from playwright.sync_api import Browser, sync_playwright
 
-from demo.page import static_folder
+from demo.routes.page import static_folder
 
 DESKTOP = {"viewport": {"width": 1280, "height": 800}}
 LABELS = [

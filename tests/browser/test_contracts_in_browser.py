@@ -4,7 +4,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from demo.page import static_folder
+from demo.routes.page import static_folder
 from sam import encode, predict
 from sam.contracts import DECODERS, example_inputs
 from sam.export import PRECISIONS, export_decoder, export_encoder

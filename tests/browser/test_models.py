@@ -9,7 +9,7 @@ import pytest
 import torch
 from browser_page import PATIENCE_MS, PHONE, SamPage
 from browser_pictures import Oracle, overlap
-from browser_server import DemoServer
+from browser_server import DemoServer, Tripwire
 from file_server import file_server, status
 from playwright.sync_api import Locator, expect
 
@@ -57,6 +57,14 @@ def hub(tuned, tmp_path_factory) -> Iterator:
         server.go_on = go_on
         yield server
         go_on.set()
+
+
+@pytest.fixture(scope="module")
+def tripwire() -> Iterator[Tripwire]:
+    """Its own: one test agrees to a download, which ends here."""
+    with Tripwire() as listening:
+        yield listening
+        listening.shutdown()
 
 
 @pytest.fixture(scope="module")

@@ -90,8 +90,9 @@ def test_frames_of_the_studio_are_told_by_what_was_done(results):
     [rows] = [rows for name, rows in results[0].items() if name.startswith("Studio")]
     assert [row["phase"] for row in rows] == ["hover", "zoom", "pan"]
     for row in rows:
-        assert row["frame"]["count"] == row["frames"] > 0 and row["painted"] > 0
+        assert row["frame"]["count"] == row["frames"] > 0
         assert row["task"] >= row["task, processor"] > 0
+    assert any(row["painted"] > 0 for row in rows), "a busy machine may not paint within one of these seconds"
 
 
 def test_the_machine_is_told_with_the_figures(results):

@@ -10,7 +10,7 @@ import pytest
 from demo_world import Browser
 
 from demo.app import create_app
-from demo.page import FOREVER, REVALIDATE
+from demo.routes.page import FOREVER, REVALIDATE
 
 ROOT = Path(__file__).parents[2]
 LIMIT, LIMIT_WITH_ALL = 80_000, 90_000

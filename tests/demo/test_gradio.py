@@ -22,7 +22,7 @@ from test_gradio_steps import pixels_of
 
 from demo.gradio_app import mount_gradio
 from demo.gradio_app.mounting import temporary_folder
-from demo.visitors import COOKIE
+from demo.guard.visitors import COOKIE
 
 PATIENT = {"timeout": 120}
 ROOT = Path(__file__).parents[2]

@@ -17,7 +17,7 @@ from demo.gradio_app.drawing import PREVIEW_SIDE, draw
 from demo.gradio_app.refused import Refused
 from demo.gradio_app.visits import CLOSED_S, IDLE_S, MOST_VISITS, UPLOAD_S, Visits, owner_of
 from demo.gradio_app.work import Work, wanted
-from demo.page import static_folder
+from demo.routes.page import static_folder
 from demo.schemas import EverythingRequest, Prompts
 from demo.service import DemoService, LoadedModel
 from sam import load_sam

@@ -4,7 +4,7 @@ import pytest
 from demo_world import Browser, png
 
 from demo.app import create_app
-from demo.hosting import Hosting
+from demo.guard.hosting import Hosting
 
 PREFIX = "/some/prefix"
 ISOLATION = ("Cross-Origin-Opener-Policy", "Cross-Origin-Embedder-Policy", "Cross-Origin-Resource-Policy")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
-from demo.page import static_folder
+from demo.routes.page import static_folder
 from sam import SAM
 from sam.predictor import encode
 

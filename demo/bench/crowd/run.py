@@ -24,7 +24,7 @@ from demo.bench.crowd.tally import OUTCOMES, Tally
 from demo.bench.crowd.visitor import Visitor
 from demo.bench.report import Findings, Row, Table
 from demo.bench.scale import Scale
-from demo.page import static_folder
+from demo.routes.page import static_folder
 from sam import load_sam
 
 START_S = 300

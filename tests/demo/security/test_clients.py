@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from demo.__main__ import uvicorn_config
-from demo.clients import NOBODY, client_of, read_networks
+from demo.guard.clients import NOBODY, client_of, read_networks
 from demo.settings import Settings, parse_settings
 
 

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from demo import logs
 from demo.app import create_app
-from demo.clients import client_of as address_of
-from demo.clients import read_networks
-from demo.logs import JsonLines, network_of
-from demo.safeguards import Safeguards
+from demo.guard.clients import client_of as address_of
+from demo.guard.clients import read_networks
+from demo.guard.safeguards import Safeguards
 from demo.settings import parse_settings
+from demo.watch import logs
+from demo.watch.logs import JsonLines, network_of
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from demo.app import create_app
-from demo.hosting import Hosting, host_name
-from demo.origins import is_at
+from demo.guard.hosting import Hosting, host_name
+from demo.guard.origins import is_at
 from demo.settings import Settings, parse_settings
 
 PROBLEM = "application/problem+json"

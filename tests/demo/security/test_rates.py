@@ -7,11 +7,11 @@ from demo_world import Browser, png
 from hypothesis import given
 from hypothesis import strategies as st
 
-from demo import rates
 from demo.app import create_app
-from demo.hosting import Hosting
-from demo.rates import COSTLY, PUBLIC, UNLIMITED, Buckets, Rates, read_rates
-from demo.safeguards import Safeguards
+from demo.guard import rates
+from demo.guard.hosting import Hosting
+from demo.guard.rates import COSTLY, PUBLIC, UNLIMITED, Buckets, Rates, read_rates
+from demo.guard.safeguards import Safeguards
 from demo.settings import Settings, parse_settings
 
 

@@ -10,10 +10,10 @@ import pytest
 from demo_world import png, serving, wait_until
 
 from demo.app import create_app
-from demo.bodies import BodyPatience
-from demo.connections import LONGEST_HEAD, Connection, Patience
 from demo.gradio_app import mount_gradio
-from demo.safeguards import Safeguards
+from demo.guard.bodies import BodyPatience
+from demo.guard.connections import LONGEST_HEAD, Connection, Patience
+from demo.guard.safeguards import Safeguards
 
 HEAD = b"POST /api/images HTTP/1.1\r\nHost: localhost\r\nContent-Length: 200000\r\n\r\n"
 

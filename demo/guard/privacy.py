@@ -12,11 +12,11 @@ from fastapi import Request
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from demo.headers import GRADIO_PATH
-from demo.hosting import Hosting
+from demo.guard.headers import GRADIO_PATH
+from demo.guard.hosting import Hosting
+from demo.guard.visitors import new_secret, visitor_of, with_cookie
 from demo.pictures import is_picture_of
 from demo.problems import UnknownPicture
-from demo.visitors import new_secret, visitor_of, with_cookie
 
 _OWN = ("/api/images", "/api/embeddings")
 _VISITOR = "visitor"

@@ -12,8 +12,8 @@ import sys
 from datetime import UTC, datetime
 from ipaddress import ip_network
 
-from demo.clients import NOBODY
-from demo.observing import Asked
+from demo.guard.clients import NOBODY
+from demo.watch.observing import Asked
 
 FORMATS = ("text", "json")
 _REQUESTS = logging.getLogger("demo.requests")

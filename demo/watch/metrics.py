@@ -10,9 +10,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from starlette.exceptions import HTTPException
 
-from demo.clients import Network, is_within
-from demo.observing import Asked
+from demo.guard.clients import Network, is_within
 from demo.schemas import Service
+from demo.watch.observing import Asked
 
 _PREFIX = "sam_demo_"
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from demo.hosting import DIRECT, Hosting
+from demo.guard.hosting import DIRECT, Hosting
 
 GRADIO_PATH = "/gradio"
 

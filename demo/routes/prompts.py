@@ -14,9 +14,8 @@ from fastapi.responses import StreamingResponse
 from fastapi.routing import APIRoute
 from starlette.types import Message, Receive
 
-from demo.bodies import read_body
-from demo.clients import client_of
-from demo.model_routes import LENDING, ChosenModel
+from demo.guard.bodies import read_body
+from demo.guard.clients import client_of
 from demo.problems import (
     BadRequest,
     Problem,
@@ -27,7 +26,9 @@ from demo.problems import (
     UnknownPicture,
     UnknownSearch,
 )
-from demo.reference import EVENT_STREAM, SAFETENSORS, Hash, binary, refusals
+from demo.routes.models import LENDING, ChosenModel
+from demo.routes.reference import EVENT_STREAM, SAFETENSORS, Hash, binary, refusals
+from demo.routes.streams import stream, update_event
 from demo.schemas import (
     MAX_PREDICT_BYTES,
     MAX_PROMPT_BYTES,
@@ -39,7 +40,6 @@ from demo.schemas import (
     Prompts,
     Service,
 )
-from demo.streams import stream, update_event
 
 log = logging.getLogger(__name__)
 _ASKED = refusals(UnknownPicture, BadRequest, TooManyBytes, TooManyRequests, *LENDING)

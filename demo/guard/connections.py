@@ -1,7 +1,7 @@
 """Connections that are used to hold the server up are ended: heads and bodies that trickle in, answers nobody reads.
 
 uvicorn ends a connection that is idle between two requests; it waits for ever for the rest of a request that began, and
-for a reader of what it wrote. A body's own deadline is `demo.bodies`', which can still answer with a problem.
+for a reader of what it wrote. A body's own deadline is `demo.guard.bodies`', which can still answer with a problem.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from demo.bodies import PATIENT, BodyPatience
-from demo.clients import Network
-from demo.rates import UNLIMITED, Rates
+from demo.guard.bodies import PATIENT, BodyPatience
+from demo.guard.clients import Network
+from demo.guard.rates import UNLIMITED, Rates
 
 
 @dataclass(frozen=True)

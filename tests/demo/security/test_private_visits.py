@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from demo.app import create_app
+from demo.guard.safeguards import Safeguards
+from demo.guard.visitors import COOKIE
 from demo.pictures import is_picture_of, picture_name
-from demo.safeguards import Safeguards
 from demo.settings import parse_settings
-from demo.visitors import COOKIE
 
 CLICK = {"points": [[9, 9]], "labels": [1]}
 

@@ -7,7 +7,6 @@ from typing import Annotated
 from fastapi import APIRouter, Body, FastAPI, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from demo.answers import coding_for, immutable
 from demo.problems import (
     BadRequest,
     Busy,
@@ -18,7 +17,9 @@ from demo.problems import (
     UnknownDecoder,
     UnknownModel,
 )
-from demo.reference import EVENT_STREAM, Hash, binary, refusals
+from demo.routes.answers import coding_for, immutable
+from demo.routes.reference import EVENT_STREAM, Hash, binary, refusals
+from demo.routes.streams import stream
 from demo.schemas import (
     Decoder,
     DecoderReply,
@@ -31,7 +32,6 @@ from demo.schemas import (
     ModelsReply,
     Service,
 )
-from demo.streams import stream
 
 _ID = {"pattern": r"^[\w.-]{1,200}$", "examples": ["tiny"]}
 ModelId = Annotated[str, Path(**_ID)]

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from demo.clients import client_of
-from demo.headers import GRADIO_PATH
-from demo.hosting import Hosting
+from demo.guard.clients import client_of
+from demo.guard.headers import GRADIO_PATH
+from demo.guard.hosting import Hosting
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _MOUNTED = ("/static", GRADIO_PATH)

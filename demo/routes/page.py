@@ -159,7 +159,7 @@ def _describe(response: Response, suffix: str, coding: Coding) -> None:
 
 def static_folder() -> Path:
     """Where the page is: inside the package in a wheel, beside it in a checkout."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     installed = package / "static"
     return installed if installed.is_dir() else package.parent / "static"
 

@@ -1,0 +1,1 @@
+"""What is told of requests: logs and figures, never pictures."""
