@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 PEERS = ["official, quantized", "official, fp32", "hover, fp32", "hover, fp16", "hover, int8", "kernel"]

@@ -17,6 +17,7 @@ from demo.wire import pack_embedding
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_a_small_crowd_is_answered_and_the_server_ends_in_order():
     command = [sys.executable, "-m", "demo.bench.crowd", "--visitors", "6", "--seconds", "8"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

@@ -12,6 +12,7 @@ IOU_TOLERANCE = 1e-4
 EVERYTHING = {"points_per_side": 4, "pred_iou_thresh": -9.0, "stability_score_thresh": 0.0}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler, g++")
 def test_a_compiled_encoder_finds_the_same(small_model, photo):
     compiled = copy.deepcopy(small_model)
