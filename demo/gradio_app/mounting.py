@@ -47,12 +47,13 @@ def mount_gradio(
     private: whether a visit shares no encoded picture with another.
     """
     visits = Visits(temporary_folder(), private=private)
+    max_bytes = service.limits.max_bytes + MULTIPART_OVERHEAD_BYTES
     app = gr.mount_gradio_app(
         app,
         build_blocks(service, visits, home=home),
         path=GRADIO_PATH,
         root_path=root_path + GRADIO_PATH,
-        max_file_size=service.limits.max_bytes,
+        max_file_size=max_bytes,  # of the body: the gate refuses that much before Gradio does, in its own words
         footer_links=[],
         run_history=False,
         ssr_mode=False,
@@ -62,7 +63,7 @@ def mount_gradio(
         theme=theme(),
         css=CSS,
     )
-    mount, max_bytes = app.router.routes[-1], service.limits.max_bytes + MULTIPART_OVERHEAD_BYTES
+    mount = app.router.routes[-1]
     mount.app = Gate(mount.app, max_bytes=max_bytes, visits=visits.folder, gallery=GALLERY)
     app.router.lifespan_context = _sweeping(app.router.lifespan_context, visits)
     return app
