@@ -27,6 +27,7 @@ from demo.routes.page import VENDOR_HINT, static_folder, vendor_is_built
 from demo.schemas import Service
 from demo.settings import Settings, has_desktop, parse_settings
 from demo.watch.logs import log_as_json
+from demo.watch.memory import share_arenas
 
 _GOODBYE_S = 3  # after Ctrl+C
 _DRAIN_S = 20  # after SIGTERM, for what is being encoded; engines grant 10 to 30 seconds
@@ -77,6 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def serve(arguments: Sequence[str] | None, build: Callable[[Settings], FastAPI]) -> int:
     """Serve what is built until stopped; 0, or 2 with a sentence when what was asked for cannot be done."""
+    share_arenas()
     try:
         settings = parse_settings(arguments)
         if settings.log_format == "json":
