@@ -22,12 +22,12 @@ from uvicorn.config import LOGGING_CONFIG
 from demo.app import create_app
 from demo.guard.connections import LONGEST_HEAD, MOST_CONNECTIONS, Connection
 from demo.lanes import any_left
+from demo.memory import share_arenas
 from demo.problems import Busy, Problem
 from demo.routes.page import VENDOR_HINT, static_folder, vendor_is_built
 from demo.schemas import Service
 from demo.settings import Settings, has_desktop, parse_settings
 from demo.watch.logs import log_as_json
-from demo.watch.memory import share_arenas
 
 _GOODBYE_S = 3  # after Ctrl+C
 _DRAIN_S = 20  # after SIGTERM, for what is being encoded; engines grant 10 to 30 seconds

@@ -16,6 +16,7 @@ from fastapi.responses import FileResponse, RedirectResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from demo.answers import refusal
 from demo.guard.bodies import TimedBodies
 from demo.guard.headers import GRADIO_PATH, SecurityHeaders, security_headers
 from demo.guard.hosting import DIRECT, Hosting, UnderRootPath
@@ -29,7 +30,6 @@ from demo.problems import (
     Problem,
     Unexpected,
 )
-from demo.routes.answers import refusal
 from demo.routes.models import add_model_routes
 from demo.routes.page import Document, StaticPage, static_folder
 from demo.routes.pictures import add_picture_routes

@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from demo.answers import refusal
 from demo.guard.hosting import Hosting
 from demo.problems import OtherHost, OtherSite, Problem
-from demo.routes.answers import refusal
 
 _CHANGE_NOTHING = ("GET", "HEAD", "OPTIONS")
 _OWN_SITES = ("same-origin", "none")  # "none": the visitor's own doing, as an address that was typed

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from demo.answers import refusal
 from demo.guard.clients import client_of
 from demo.guard.headers import GRADIO_PATH
 from demo.guard.hosting import Hosting
 from demo.problems import TooManyRequests
-from demo.routes.answers import refusal
 
 MOST_CLIENTS = 10_000
 _MINUTE_S = 60

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, FastAPI, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from demo.answers import coding_for, immutable
 from demo.problems import (
     BadRequest,
     Busy,
@@ -17,7 +18,6 @@ from demo.problems import (
     UnknownDecoder,
     UnknownModel,
 )
-from demo.routes.answers import coding_for, immutable
 from demo.routes.reference import EVENT_STREAM, Hash, binary, refusals
 from demo.routes.streams import stream
 from demo.schemas import (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
+from demo.answers import coding_for, immutable
 from demo.guard.bodies import read_upload
 from demo.guard.clients import client_of
 from demo.guard.privacy import owner_of
@@ -19,7 +20,6 @@ from demo.problems import (
     UnknownPicture,
     UnsupportedPicture,
 )
-from demo.routes.answers import coding_for, immutable
 from demo.routes.models import LENDING, ChosenModel
 from demo.routes.reference import EVENT_STREAM, SAFETENSORS, Hash, View, binary, refusals
 from demo.routes.streams import stream

@@ -1,1 +1,1 @@
-"""What is told of requests, and what the process holds: logs and figures, never pictures."""
+"""What is told of requests: logs and figures, never pictures."""
