@@ -202,10 +202,8 @@ class DemoService:
         self, image_id: str, weights_hash: str, precision: Precision, coding: Coding, view: Window | None = None
     ) -> tuple[bytes, Coding]:
         """The embedding as a safetensors body, and how it is coded: fp32 always travels as it is."""
-        model = self._shelf.id_of(weights_hash)
-        if view is None:
-            return await self._pictures.file(await self._job(image_id, model), precision, coding)
-        return await self._pictures.file(await self._way(image_id, model, view), precision, coding)
+        way = await self._way(image_id, self._shelf.id_of(weights_hash), view)
+        return await self._pictures.file(way, precision, coding)
 
     async def view(
         self, image_id: str, window: Window, *, model: str | None = None, visitor: str = ""
@@ -222,9 +220,11 @@ class DemoService:
         async with self._shelf.lend(model) as loaded:
             return self._pictures.join(image_id, loaded, visitor=visitor)
 
-    async def _way(self, image_id: str, model: str | None, view: Window, visitor: str = "") -> Encoding:
-        """A view's encode under a model; that of all of the picture is the picture's own."""
+    async def _way(self, image_id: str, model: str | None, view: Window | None, visitor: str = "") -> Encoding:
+        """A view's encode under a model; that of all of the picture, or of no view, is the picture's own."""
         job = await self._job(image_id, model, visitor)
+        if view is None:
+            return job
         picture = (await result(job.encoded)).picture
         if view == picture.window:
             return job
@@ -238,7 +238,7 @@ class DemoService:
         self, image_id: str, model: str | None, visitor: str = "", view: Window | None = None
     ) -> AsyncIterator[tuple[SAM, Encoded]]:
         """A model to ask, and what it sees in the picture, or in a view of it."""
-        way = await (self._way(image_id, model, view, visitor) if view else self._job(image_id, model, visitor))
+        way = await self._way(image_id, model, view, visitor)
         async with self._shelf.lend(model) as loaded:
             yield loaded.sam, await result(way.encoded)
 
