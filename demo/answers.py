@@ -6,19 +6,33 @@ from collections.abc import Collection, Mapping
 
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from demo.codings import Coding, choose_coding
 from demo.problems import Problem
 
 IMMUTABLE = "private, max-age=31536000, immutable"
+_REFUSED = "demo.refused"
 
 
-def refusal(problem: Problem, headers: Mapping[str, str] | None = None) -> Response:
-    """The problem document, which nobody keeps."""
-    headers = {"Cache-Control": "no-store", **problem.headers, **(headers or {})}
-    return JSONResponse(
-        problem.document(), status_code=problem.status, headers=headers, media_type="application/problem+json"
-    )
+class Refusal(JSONResponse):
+    """The problem document, which nobody keeps; the scope of the request remembers which problem it was."""
+
+    media_type = "application/problem+json"
+
+    def __init__(self, problem: Problem, headers: Mapping[str, str] | None = None) -> None:
+        headers = {"Cache-Control": "no-store", **problem.headers, **(headers or {})}
+        super().__init__(problem.document(), problem.status, headers)
+        self.problem = problem
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[_REFUSED] = self.problem.slug()
+        await super().__call__(scope, receive, send)
+
+
+def refused(scope: Scope) -> str:
+    """The slug of the problem that a request was refused with; empty where it was not."""
+    return scope.get(_REFUSED, "")
 
 
 def immutable(request: Request, body: bytes, *, etag: str, media_type: str, coding: Coding = "identity") -> Response:

@@ -16,7 +16,7 @@ from fastapi.responses import FileResponse, RedirectResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from demo.answers import refusal
+from demo.answers import Refusal
 from demo.guard.bodies import TimedBodies
 from demo.guard.headers import GRADIO_PATH, SecurityHeaders, security_headers
 from demo.guard.hosting import DIRECT, Hosting, UnderRootPath
@@ -150,15 +150,15 @@ def _fault(error: dict) -> dict[str, str]:
 def _add_problem_handlers(app: FastAPI, hosting: Hosting) -> None:
     @app.exception_handler(Problem)
     async def refuse(request: Request, problem: Problem) -> Response:
-        return refusal(problem)
+        return Refusal(problem)
 
     @app.exception_handler(RequestValidationError)
     async def refuse_parameters(request: Request, error: RequestValidationError) -> Response:
-        return refusal(_bad_request(list(error.errors())))
+        return Refusal(_bad_request(list(error.errors())))
 
     @app.exception_handler(HTTPException)
     async def refuse_address(request: Request, error: HTTPException) -> Response:
-        return refusal(HttpProblem(error.status_code, error.detail), error.headers)
+        return Refusal(HttpProblem(error.status_code, error.detail), error.headers)
 
     @app.exception_handler(ClientDisconnect)
     async def say_nothing(request: Request, error: ClientDisconnect) -> Response:
@@ -168,4 +168,4 @@ def _add_problem_handlers(app: FastAPI, hosting: Hosting) -> None:
     async def apologise(request: Request, error: Exception) -> Response:
         # Starlette answers these outside every middleware, so the security headers are added here.
         headers = security_headers(hosting.route_path(request.url.path), hosting)
-        return refusal(Unexpected("the log of the server says more"), headers)
+        return Refusal(Unexpected("the log of the server says more"), headers)

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from demo.answers import refusal
+from demo.answers import Refusal
 from demo.guard.hosting import Hosting
 from demo.problems import OtherHost, OtherSite, Problem
 
@@ -30,7 +30,7 @@ class OwnOrigin:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         problem = self._problem(scope) if scope["type"] == "http" else None
-        await (refusal(problem) if problem else self.app)(scope, receive, send)
+        await (Refusal(problem) if problem else self.app)(scope, receive, send)
 
     def _problem(self, scope: Scope) -> Problem | None:
         headers = Headers(scope=scope)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from demo.answers import refusal
+from demo.answers import Refusal
 from demo.guard.clients import client_of
 from demo.guard.headers import GRADIO_PATH
 from demo.guard.hosting import Hosting
@@ -118,7 +118,7 @@ class RateLimits:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         problem = self._problem(scope) if scope["type"] == "http" else None
-        await (refusal(problem) if problem else self.app)(scope, receive, send)
+        await (Refusal(problem) if problem else self.app)(scope, receive, send)
 
     def _problem(self, scope: Scope) -> TooManyRequests | None:
         asked = f"{scope['method']} {self.hosting.route_path(scope['path'])}"

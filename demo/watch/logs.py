@@ -50,6 +50,7 @@ def log_request(asked: Asked) -> None:
         "method": asked.method,
         "route": asked.route,
         "status": asked.status,
+        "problem": asked.problem,
         "first_s": round(asked.first_s, 4),
         "seconds": round(asked.seconds, 4),
         "sent_bytes": asked.sent_bytes,

@@ -26,6 +26,12 @@ class Metrics:
         self._requests = Counter(
             _PREFIX + "requests", "Requests that ended", ("method", "route", "status"), registry=self.registry
         )
+        self._refusals = Counter(
+            _PREFIX + "refusals",
+            "Requests that were refused, before or after their route was looked up",
+            ("problem", "route"),
+            registry=self.registry,
+        )
         self._seconds = Histogram(
             _PREFIX + "request_seconds",
             "Seconds until an answer began",
@@ -39,6 +45,8 @@ class Metrics:
     def count(self, asked: Asked) -> None:
         """A request has ended; status 0 is that of a client that left before its answer."""
         self._requests.labels(asked.method, asked.route, asked.status).inc()
+        if asked.problem:
+            self._refusals.labels(asked.problem, asked.route).inc()
         self._seconds.labels(asked.method, asked.route).observe(asked.first_s)
         self._bytes.labels(asked.route).inc(asked.sent_bytes)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from demo.answers import refused
 from demo.guard.clients import client_of
 from demo.guard.headers import GRADIO_PATH
 from demo.guard.hosting import Hosting
@@ -22,6 +23,7 @@ class Asked:
 
     route: its template, "/api/images/{image_id}/decode"; "unknown" for an address that there is not, or where the
         request was refused before it was looked up.
+    problem: the slug of the problem that it was refused with, before or after that; empty where it was not.
     first_s, seconds: until the answer began, and until it ended. status: 0 where the client left before.
     """
 
@@ -32,6 +34,7 @@ class Asked:
     seconds: float
     sent_bytes: int
     client: str
+    problem: str
 
 
 class Observed:
@@ -60,7 +63,16 @@ class Observed:
         finally:
             method = scope["method"] if scope["method"] in METHODS else "other"
             seconds = time.monotonic() - began
-            asked = Asked(method, self._route(scope), status, first_s or seconds, seconds, sent, client_of(scope))
+            asked = Asked(
+                method=method,
+                route=self._route(scope),
+                status=status,
+                first_s=first_s or seconds,
+                seconds=seconds,
+                sent_bytes=sent,
+                client=client_of(scope),
+                problem=refused(scope),
+            )
             for each in self.tell:
                 each(asked)
 

@@ -1,19 +1,24 @@
 """Metrics and logs: routes, statuses and seconds; never a picture's name, hash or content, nor a whole address."""
 
+import asyncio
 import io
 import json
 import logging
+from collections.abc import AsyncIterator
 from ipaddress import ip_network
 
 import pytest
-from demo_world import Browser, png
+from demo_world import LIMITS, Browser, png
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from demo.app import create_app
+from demo.guard.bodies import BodyPatience
 from demo.guard.clients import client_of as address_of
 from demo.guard.clients import read_networks
+from demo.guard.hosting import Hosting
+from demo.guard.rates import Rates
 from demo.guard.safeguards import Safeguards
 from demo.settings import parse_settings
 from demo.watch import logs
@@ -57,6 +62,43 @@ def test_requests_are_counted_by_route_and_status(scraped):
     assert requests["GET", "/api/images/{image_id}/picture", "404"] == 1
     assert requests["GET", "unknown", "404"] == 3
     assert requests["GET", "/static", "200"] == 1
+
+
+def test_refusals_are_counted_by_problem_wherever_they_come_from(shared_service):
+    """Before the route is looked up (421, 403, 429) and after that (413, 408, 404), by names of our own alone."""
+    safeguards = Safeguards(
+        rates=Rates(searches=1),
+        metrics=read_networks("127.0.0.0/8", "metrics"),
+        bodies=BodyPatience(first_s=0.2),
+    )
+    browser = Browser(create_app(shared_service, hosting=Hosting(hosts=("demo.test",)), safeguards=safeguards))
+
+    async def trickle() -> AsyncIterator[bytes]:
+        yield b"half"
+        await asyncio.sleep(60)
+
+    for name in ("evil.example", "another.example"):
+        assert browser.get("/", headers={"Host": name}).status_code == 421
+    assert browser.post("/api/images", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+    searches = [browser.post(f"/api/images/{seed:064}/everything", json={}).status_code for seed in range(4)]
+    assert searches == [404, 429, 429, 429]
+    assert browser.post("/api/images", content=bytes(LIMITS.max_bytes + 1)).status_code == 413
+    assert browser.post("/api/images", content=trickle()).status_code == 408
+    families = text_string_to_metric_families(browser.get("/metrics").text)
+    refusals = {
+        (sample.labels["problem"], sample.labels["route"]): sample.value
+        for family in families
+        for sample in family.samples
+        if sample.name == "sam_demo_refusals_total"
+    }
+    assert refusals == {
+        ("other-host", "unknown"): 2,
+        ("other-site", "unknown"): 1,
+        ("too-many-requests", "unknown"): 3,
+        ("unknown-picture", "/api/images/{image_id}/everything"): 1,
+        ("too-many-bytes", "/api/images"): 1,
+        ("too-slow", "/api/images"): 1,
+    }
 
 
 def test_what_the_service_holds_is_told(scraped):
