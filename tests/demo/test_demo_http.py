@@ -8,12 +8,14 @@ import io
 import json
 import threading
 import time
+from contextlib import ExitStack
 from functools import partial
 
+import httpx
 import numpy as np
 import pytest
 import zstandard
-from demo_world import Browser, client_of, events_in, png
+from demo_world import Browser, client_of, events_in, png, serving
 from PIL import Image
 from safetensors.numpy import load as load_safetensors
 
@@ -502,25 +504,27 @@ def test_a_missing_page_is_a_plain_refusal(service, tmp_path):
 
 
 def test_events_tell_of_an_encode_until_it_is_done(service):
-    inner, gate = service.model.encode, threading.Event()
-    service.model.encode = lambda pixels: (gate.wait(10), inner(pixels))[1]
-
-    async def visit() -> tuple[list, list]:
-        async with client_of(create_app(service)) as client:
-            first, second = [(await client.post("/api/images", content=png(seed=s))).json() for s in (20, 21)]
-            asyncio.get_running_loop().call_later(0.8, gate.set)
-            answers = await asyncio.gather(*(client.get(reply["events_url"]) for reply in (first, second)))
-            assert all(answer.headers["content-type"].startswith("text/event-stream") for answer in answers)
-            return [events_in(answer.text) for answer in answers]
-
-    first, second = asyncio.run(visit())
-    assert [name for name, _ in first[:-1]] == ["encoding"] * (len(first) - 1)
+    """The first picture is held until three events have come of it, the second waits behind it."""
+    inner, began, gate = service.model.encode, threading.Event(), threading.Event()
+    service.model.encode = lambda pixels: (began.set(), gate.wait(60), inner(pixels))[2]
+    service.warm_up = lambda: None  # no decoder graph is needed here
+    with serving(create_app(service)) as address, httpx.Client(base_url=address, timeout=60) as client:
+        replies = [client.post("/api/images", content=png(seed=seed)).json() for seed in (20, 21)]
+        assert began.wait(60)
+        with ExitStack() as stack:
+            streams = [stack.enter_context(client.stream("GET", reply["events_url"])) for reply in replies]
+            assert all(stream.headers["content-type"].startswith("text/event-stream") for stream in streams)
+            texts = [stream.iter_text() for stream in streams]
+            told = ""
+            while told.count("event: ") < 3:
+                told += next(texts[0])
+            gate.set()
+            first, second = events_in(told + "".join(texts[0])), events_in("".join(texts[1]))
+    assert [name for name, _ in first] == ["encoding"] * (len(first) - 1) + ["done"]
     elapsed = [data["elapsed_s"] for _, data in first[:-1]]
-    assert elapsed == sorted(elapsed) and len(elapsed) >= 3
-    assert second[0] == ("queued", {"position": 1})
-    for events in (first, second):
-        name, data = events[-1]
-        assert name == "done" and data["seconds"] > 0
+    assert elapsed == sorted(elapsed) and elapsed[0] < elapsed[2]
+    assert second[0] == ("queued", {"position": 1}) and second[-1][0] == "done"
+    assert first[-1][1]["seconds"] > 0 and second[-1][1]["seconds"] > 0
 
 
 def test_events_of_a_finished_picture_are_just_done(browser):
