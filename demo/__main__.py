@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 import webbrowser
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -23,15 +24,14 @@ from demo.app import create_app
 from demo.guard.connections import LONGEST_HEAD, MOST_CONNECTIONS, Connection
 from demo.lanes import any_left
 from demo.memory import share_arenas
-from demo.problems import Busy, Problem
+from demo.problems import Busy
 from demo.routes.page import VENDOR_HINT, static_folder, vendor_is_built
 from demo.schemas import Service
 from demo.settings import Settings, has_desktop, parse_settings
 from demo.watch.logs import log_as_json
 
 _GOODBYE_S = 3  # after Ctrl+C
-_DRAIN_S = 20  # after SIGTERM, for what is being encoded; engines grant 10 to 30 seconds
-_LAST_WORDS_S = 2  # of either, to tell those who still wait that they should come again
+_LAST_WORDS_S = 2  # of any end, to tell those who still wait that they should come again
 NO_TEMPORARY_FOLDER = (
     "no folder for temporary files can be written, so there is no Gradio page; mount a tmpfs at /tmp, or set TMPDIR"
 )
@@ -40,16 +40,14 @@ ANY_NAME = "the server answers to any name, as none can be known here; --allowed
 
 
 class DemoServer(uvicorn.Server):
-    """A server that says where it is, and opens the page, once it answers.
+    """A server that says where it is, and opens the page, once it answers; and that ends within a time once it is told.
 
-    refuse: called with the reason when it stops and what waits cannot be waited for.
+    service: what is asked, and told when the end comes.
     """
 
-    def __init__(
-        self, config: uvicorn.Config, address: str, *, open_page: bool, refuse: Callable[[Problem], None]
-    ) -> None:
+    def __init__(self, config: uvicorn.Config, address: str, service: Service, *, open_page: bool) -> None:
         super().__init__(config)
-        self.address, self.open_page, self.refuse = address, open_page, refuse
+        self.address, self.service, self.open_page = address, service, open_page
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
@@ -60,14 +58,20 @@ class DemoServer(uvicorn.Server):
             webbrowser.open(self.address)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """What is in line is worked off while there is time; the rest is answered too, with 503."""
+        """What is in line is worked off while there is time; the rest is answered too, with 503.
+
+        Nothing is begun that would not end in time. What runs longer than was believed is refused last.
+        """
         time_left_s = self.config.timeout_graceful_shutdown - _LAST_WORDS_S
-        asyncio.get_running_loop().call_later(time_left_s, self.refuse, Busy("the server restarts", retry_after_s=10))
+        reason = Busy("the server restarts", retry_after_s=10)
+        self.service.drain(time.monotonic() + time_left_s, reason)
+        asyncio.get_running_loop().call_later(time_left_s, self.service.refuse, reason)
         await super().shutdown(sockets=sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Whoever presses Ctrl+C waits for the prompt; whoever sends SIGTERM replaces a server that others use."""
-        self.config.timeout_graceful_shutdown = _DRAIN_S if sig == signal.SIGTERM else _GOODBYE_S
+        if sig != signal.SIGTERM:
+            self.config.timeout_graceful_shutdown = _GOODBYE_S
         super().handle_exit(sig, frame)
 
 
@@ -90,9 +94,8 @@ def serve(arguments: Sequence[str] | None, build: Callable[[Settings], FastAPI])
         return 2
     if not settings.allowed_hosts and settings.hosting.serves_any_host:
         print(f"Note: {ANY_NAME}", flush=True)
-    server = DemoServer(
-        uvicorn_config(app, settings), address_of(listener), open_page=settings.open, refuse=app.state.service.refuse
-    )
+    config, address = uvicorn_config(app, settings), address_of(listener)
+    server = DemoServer(config, address, app.state.service, open_page=settings.open)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # while it runs uvicorn has its own; then it raises the signal again,
     with suppress(KeyboardInterrupt):  # and this one: but whoever stops in order ends with 0
         server.run(sockets=[listener])
@@ -111,7 +114,7 @@ def uvicorn_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         server_header=False,
         proxy_headers=bool(proxies),
         forwarded_allow_ips=proxies,
-        timeout_graceful_shutdown=_DRAIN_S,
+        timeout_graceful_shutdown=settings.drain_s,
         http=Connection,
         ws="none",
         h11_max_incomplete_event_size=LONGEST_HEAD,

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import sys
 import threading
 import time
-from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
-from concurrent.futures import Future, InvalidStateError
-from contextlib import suppress
-from dataclasses import dataclass, field
-from itertools import chain, zip_longest
-from statistics import fmean
+from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from demo.line import Line, Piece
 from demo.problems import Busy, Problem, Stalled
 
 Value = TypeVar("Value")
@@ -23,36 +21,25 @@ Value = TypeVar("Value")
 REPLACEMENTS = 2
 """Workers that may be lost to work that does not return; each keeps its memory, and a core if it is busy."""
 CLOSING_S = 5
-_REMEMBERED = 16
+DRAINED_S = 0.5
+"""Whoever waited for what still runs after a drain has been answered."""
 _THREADS = "demo lane: "
 
 
-@dataclass(eq=False)
-class _Piece:
-    """Work in line."""
+@dataclass(frozen=True)
+class _Drain:
+    """Nothing is begun that would not have ended `at` (monotonic seconds); who asked for it is told `reason`."""
 
-    work: Callable[[], Any]
-    weight: int
-    visitor: str
-    future: Future = field(default_factory=Future)
-
-    def fail(self, error: BaseException) -> None:
-        """Tell who waits, unless nobody does or they have been told."""
-        with suppress(InvalidStateError):
-            self.future.set_exception(error)
-
-    def finish(self, outcome: Any) -> None:
-        """The same, with what came of it."""
-        with suppress(InvalidStateError):
-            self.future.set_result(outcome)
+    at: float
+    reason: Problem
 
 
 class Lane:
     """Runs work on one thread, or on `workers`: in turn between visitors, in order for each of them.
 
     Work has a weight; what would overfill the line is refused with Busy. So is what would leave less room free than its
-    visitor then fills, so that there is room for the next visitor, however much one sends. Work that finds the line
-    empty is always taken, however heavy.
+    visitor then fills, so that there is room for the next visitor, however much one sends; and what would wait too long
+    for its turn, which is longer for who has much in line. Work that finds the line empty is always taken.
 
     Work that has not returned after `deadline_s` seconds fails with Stalled, and another thread goes on with the rest.
     A thread cannot be ended from outside, so that this is done `REPLACEMENTS` times; then all is refused with Stalled
@@ -61,6 +48,7 @@ class Lane:
     Args:
         capacity: sum of the weights in line, what runs included.
         first_s: seconds that a piece is believed to take until one was measured; Retry-After is made of them.
+        longest_wait_s: until a piece begins, as far as can be told when it comes.
         niceness: how far the thread steps back, 0 to 19, where the system can do so for a thread (Linux).
         workers: how many pieces run at once, for work that waits for other machines.
     """
@@ -71,26 +59,24 @@ class Lane:
         *,
         capacity: int,
         first_s: float,
+        longest_wait_s: float = math.inf,
         deadline_s: float | None = None,
         niceness: int = 0,
         workers: int = 1,
     ) -> None:
-        self.name, self.capacity, self.deadline_s, self.niceness = name, capacity, deadline_s, niceness
-        self.workers = workers
-        self._waiting: OrderedDict[str, deque[_Piece]] = OrderedDict()  # by visitor; the first has the next turn
-        self._weights: Counter[str] = Counter()  # by visitor, what runs included
+        self.name, self.deadline_s, self.niceness = name, deadline_s, niceness
+        self._line = Line(capacity=capacity, longest_wait_s=longest_wait_s, first_s=first_s, workers=workers)
         self._changed = threading.Condition()
         self._threads: set[threading.Thread] = set()
-        self._running: set[_Piece] = set()
         self._lost: set[threading.Thread] = set()
-        self._first_s, self._seconds = first_s, deque[float](maxlen=_REMEMBERED)
         self._next_seat_at = 0.0
+        self._drain: _Drain | None = None
         self._refusal: Problem | None = None
 
     def __len__(self) -> int:
         """Pieces of work waiting or running."""
         with self._changed:
-            return self._length()
+            return len(self._line)
 
     @property
     def lost(self) -> int:
@@ -102,17 +88,24 @@ class Lane:
         """Whether nothing can run any more."""
         return len(self._lost) > REPLACEMENTS
 
-    def submit(self, work: Callable[..., Any], *arguments: Any, weight: int = 1, visitor: str = "") -> Future:
-        """Queue `work(*arguments)`; raises Busy when its weight does not fit, Stalled when nothing runs any more.
+    def submit(
+        self,
+        work: Callable[..., Any],
+        *arguments: Any,
+        weight: int = 1,
+        visitor: str = "",
+        expected_s: float | None = None,
+    ) -> Future:
+        """Queue `work(*arguments)`; raises Busy when there is no room, Stalled when nothing runs any more.
 
         visitor: any name that tells one from another. Work of nobody in particular may fill the whole line.
+        expected_s: how long it takes, where that is known better than from the work before it.
         """
-        piece = _Piece(lambda: work(*arguments), weight, visitor)
+        piece = Piece(lambda: work(*arguments), weight, visitor, expected_s)
         with self._changed:
             self._require_room(piece)
-            self._waiting.setdefault(visitor, deque()).append(piece)
-            self._weights[visitor] += weight
-            if len(self._threads) < min(self.workers, self._length()):
+            self._line.add(piece)
+            if len(self._threads) < min(self._line.workers, len(self._line)):
                 self._start()
             self._changed.notify()
         return piece.future
@@ -120,80 +113,59 @@ class Lane:
     def require_room(self, *, weight: int = 1, visitor: str = "") -> None:
         """Raise what `submit` would raise now for work of such a weight."""
         with self._changed:
-            self._require_room(_Piece(lambda: None, weight, visitor))
+            self._require_room(Piece(lambda: None, weight, visitor))
 
     def ahead_of(self, future: Future) -> int:
         """How many pieces end before this one begins, if nobody else comes; 0 for what runs or is done."""
         with self._changed:
-            rounds = chain.from_iterable(zip_longest(*self._waiting.values()))
-            futures = [piece.future for piece in rounds if piece is not None]
+            futures = [piece.future for piece in self._line.turns()]
             if future not in futures:
                 return 0
-            return max(0, futures.index(future) + len(self._running) - self.workers + 1)
+            return max(0, futures.index(future) + len(self._line.running) - self._line.workers + 1)
+
+    def drain(self, until: float, reason: Problem) -> None:
+        """From now on begin only what will have ended by then (monotonic seconds); the rest fails with `reason`."""
+        with self._changed:
+            self._drain = _Drain(until, reason)
 
     def refuse(self, reason: Problem) -> None:
         """Fail what waits, what runs and whatever comes with `reason`: nobody waits for this lane any more."""
         with self._changed:
             self._refusal = self._refusal or reason
-            dropped = [*self._drop_waiting(), *self._running]
+            dropped = [*self._line.drop(), *self._line.running]
             self._changed.notify_all()
         for piece in dropped:
             piece.fail(reason)
 
     def close(self) -> None:
-        """Drop what waits, and wait for what runs: where a deadline says that it may never end, not for long."""
+        """Drop what waits, and wait for what runs: not for long where it may never end, less where time was given."""
         self.refuse(Busy("the server is stopping", retry_after_s=1))
+        may_not_end = None if self.deadline_s is None else CLOSING_S
         for thread in tuple(self._threads):
-            thread.join(None if self.deadline_s is None else CLOSING_S)
+            thread.join(may_not_end if self._drain is None else DRAINED_S)
 
     # ---- the line; all with the lock held ---------------------------------------------------------
 
-    def _length(self) -> int:
-        return sum(map(len, self._waiting.values())) + len(self._running)
-
-    def _require_room(self, piece: _Piece) -> None:
+    def _require_room(self, piece: Piece) -> None:
         if self._refusal is not None:
             raise self._refusal
         if self.stalled:
             raise self._stall()
-        own, total = self._weights[piece.visitor], self._weights.total()
-        free = self.capacity - total - piece.weight
-        greedy = piece.visitor and own and free < own + piece.weight
-        if self._length() and (free < 0 or greedy):
-            raise self._busy(piece.visitor if greedy else "")
+        if not self._line.has_room(piece):
+            raise self._busy(piece)
 
-    def _busy(self, visitor: str) -> Busy:
+    def _busy(self, piece: Piece) -> Busy:
         """Everyone who is sent away is told another time to come back: one piece after the other makes room."""
-        now, length = time.monotonic(), self._length()
-        piece_s = fmean(self._seconds or [self._first_s]) / self.workers
-        own = len(self._waiting.get(visitor, ()))
-        self._next_seat_at = min(max(self._next_seat_at, now) + piece_s, now + length * piece_s)
-        detail = f"{length} in line to {self.name}" + (f", {own} of them yours" if visitor else "")
-        return Busy(detail, retry_after_s=max(self._next_seat_at - now, 1), waiting=length)
+        now, line = time.monotonic(), [*self._line.running, *self._line.turns()]
+        soonest, latest = now + self._line.room_in_s(piece), now + self._line.seconds(*line)
+        self._next_seat_at = min(max(self._next_seat_at + self._line.seconds(piece), soonest), latest)
+        own = sum(bool(piece.visitor) and each.visitor == piece.visitor for each in line)
+        detail = f"{len(line)} in line to {self.name}" + (f", {own} of them yours" if own else "")
+        detail += f"; one more would wait {self._line.wait_s(piece.visitor):.0f} seconds"
+        return Busy(detail, retry_after_s=max(self._next_seat_at - now, 1), waiting=len(line))
 
     def _stall(self) -> Stalled:
         return Stalled(f"work to {self.name} does not come back", retry_after_s=self.deadline_s or 1)
-
-    def _next(self) -> _Piece:
-        visitor, line = next(iter(self._waiting.items()))
-        piece = line.popleft()
-        if line:
-            self._waiting.move_to_end(visitor)
-        else:
-            del self._waiting[visitor]
-        return piece
-
-    def _leave(self, piece: _Piece) -> None:
-        self._weights[piece.visitor] -= piece.weight
-        if not self._weights[piece.visitor]:
-            del self._weights[piece.visitor]
-
-    def _drop_waiting(self) -> list[_Piece]:
-        dropped = [piece for line in self._waiting.values() for piece in line]
-        for piece in dropped:
-            self._leave(piece)
-        self._waiting.clear()
-        return dropped
 
     # ---- the thread -------------------------------------------------------------------------------
 
@@ -207,10 +179,13 @@ class Lane:
         while self._run(self._take()):  # a thread that waits holds nothing of the piece before
             pass
 
-    def _run(self, piece: _Piece | None) -> bool:
+    def _run(self, piece: Piece | None) -> bool:
         """Whether there may be more to do."""
         if piece is None:
             return False
+        if (reason := self._too_late_for(piece)) is not None:
+            piece.fail(reason)
+            return True
         started_at = time.monotonic()
         watch = self._watch(piece)
         try:
@@ -229,31 +204,36 @@ class Lane:
             piece.fail(error)
         return True
 
-    def _take(self) -> _Piece | None:
+    def _take(self) -> Piece | None:
         with self._changed:
             while True:
-                while not self._waiting:
+                while (piece := self._line.begin()) is None:
                     if self._refusal is not None:
                         return None
                     self._changed.wait()
-                piece = self._next()
                 if piece.future.set_running_or_notify_cancel():
-                    self._running.add(piece)
                     return piece
-                self._leave(piece)  # whoever asked for it has taken it back
+                self._line.end(piece)  # whoever asked for it has taken it back
 
-    def _done(self, piece: _Piece, seconds: float) -> bool:
+    def _too_late_for(self, piece: Piece) -> Problem | None:
+        """Why the piece is not begun any more; it leaves the line."""
+        with self._changed:
+            if self._drain is None or time.monotonic() + self._line.expected_s(piece) <= self._drain.at:
+                return None
+            self._line.end(piece)
+            return self._drain.reason
+
+    def _done(self, piece: Piece, seconds: float) -> bool:
         """Whether the piece came back in time; a thread that was given up makes room for another one."""
         with self._changed:
             if threading.current_thread() in self._lost:
                 self._lost.discard(threading.current_thread())
                 return False
-            self._seconds.append(seconds)
-            self._running.discard(piece)
-            self._leave(piece)
+            self._line.learn(seconds)
+            self._line.end(piece)
             return True
 
-    def _watch(self, piece: _Piece) -> threading.Timer | None:
+    def _watch(self, piece: Piece) -> threading.Timer | None:
         if self.deadline_s is None:
             return None
         timer = threading.Timer(self.deadline_s, self._give_up, [piece, threading.current_thread()])
@@ -261,16 +241,15 @@ class Lane:
         timer.start()
         return timer
 
-    def _give_up(self, piece: _Piece, worker: threading.Thread) -> None:
+    def _give_up(self, piece: Piece, worker: threading.Thread) -> None:
         """The piece does not come back: its thread is left to itself, and another one takes its place."""
         with self._changed:
-            if piece not in self._running:
+            if piece not in self._line.running:
                 return
-            self._running.discard(piece)
-            self._leave(piece)
+            self._line.end(piece)
             self._threads.discard(worker)
             self._lost.add(worker)
-            failed = [piece, *(self._drop_waiting() if self.stalled else [])]
+            failed = [piece, *(self._line.drop() if self.stalled else [])]
             if not self.stalled:
                 self._start()
         for each in failed:

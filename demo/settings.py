@@ -61,6 +61,8 @@ class Settings:
     cache_mb: int = 512
     max_upload_mb: int = 50
     max_megapixels: int = 60
+    max_wait_s: int = 60
+    drain_s: int = 20
     root_path: str = ""
     allowed_hosts: str = ""
     trusted_proxies: str = ""
@@ -78,6 +80,8 @@ class Settings:
         _within("models-mb", self.models_mb, 100, 1_000_000)
         _within("max-upload-mb", self.max_upload_mb, 1, 2_000)
         _within("max-megapixels", self.max_megapixels, 1, PICTURE_PIXELS_ROOF // 1_000_000)
+        _within("max-wait-s", self.max_wait_s, 1, 3_600)
+        _within("drain-s", self.drain_s, 5, 3_600)
         if not _DEVICE.fullmatch(self.device):
             raise ValueError(f"device is {self.device!r}; allowed are auto, cpu, cuda, cuda:<number> and mps")
         _one_of("preprocessing", self.preprocessing, _PREPROCESSING)
@@ -213,6 +217,19 @@ def _parser() -> argparse.ArgumentParser:
         help=f"largest picture file (default {default.max_upload_mb})",
     )
     add("--max-megapixels", type=int, metavar="MP", help=f"largest picture (default {default.max_megapixels})")
+    add(
+        "--max-wait-s",
+        type=int,
+        metavar="SECONDS",
+        help=f"who would wait longer in line for an encode is told when to come again (default {default.max_wait_s})",
+    )
+    add(
+        "--drain-s",
+        type=int,
+        metavar="SECONDS",
+        help="from SIGTERM to the end: what is in line is worked off, or told to come again "
+        f"(default {default.drain_s})",
+    )
     add("--root-path", metavar="/PREFIX", help="where a reverse proxy mounts the server (default: at its root)")
     add(
         "--allowed-hosts",

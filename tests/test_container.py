@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from demo.settings import Settings
+
 ROOT = Path(__file__).parent.parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text("utf-8"))
@@ -34,6 +36,13 @@ def test_the_container_is_not_root_and_writes_nowhere_but_where_it_is_told():
     service = COMPOSE["services"]["sam"]
     assert (service["read_only"], service["tmpfs"], service["cap_drop"]) == (True, ["/tmp"], ["ALL"])
     assert all(port.startswith("127.0.0.1:") for each in COMPOSE["services"].values() for port in each["ports"])
+
+
+def test_the_server_has_ended_before_the_engine_kills_it():
+    """A few seconds are for what is left to be said and for a busy machine."""
+    service = COMPOSE["services"]["sam"]
+    assert "SAM_DEMO_DRAIN_S" not in service["environment"]
+    assert int(service["stop_grace_period"].removesuffix("s")) >= Settings().drain_s + 10
 
 
 def test_the_proxys_prefix_is_the_one_that_the_server_is_told(tmp_path):

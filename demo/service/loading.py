@@ -48,6 +48,7 @@ def load_service(settings: Settings) -> DemoService:
         shelf=shelf,
         cache_bytes=settings.cache_bytes,
         limits=settings.limits,
+        longest_wait_s=settings.max_wait_s,
         encodes_at_once=_replicas(settings, device).in_flight if settings.encoder == ON_RAY else 1,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -104,7 +105,7 @@ class Pictures:
     """Reads and encodes pictures on two lanes; whoever names a picture and a model joins their `Job`.
 
     first_s: seconds that an encode is believed to take until one was measured. `encodes` counts those that were done,
-    which took `encode_seconds` in all.
+    which took `encode_seconds` in all. longest_wait_s: in either line; who would wait longer is refused.
     """
 
     def __init__(
@@ -113,15 +114,23 @@ class Pictures:
         cache_bytes: int,
         limits: PictureLimits,
         first_s: float | None = None,
+        longest_wait_s: float = math.inf,
         deadline_s: float = DEADLINE_S,
         encodes_at_once: int = 1,
     ) -> None:
         self.limits = limits
-        self._reading = Lane("read pictures", capacity=4 * limits.max_bytes, first_s=0.2, deadline_s=deadline_s)
+        self._reading = Lane(
+            "read pictures",
+            capacity=4 * limits.max_bytes,
+            first_s=0.2,
+            longest_wait_s=longest_wait_s,
+            deadline_s=deadline_s,
+        )
         self._encoding = Lane(
             "encode pictures",
             capacity=WAITING_BYTES,
             first_s=first_s or 1,
+            longest_wait_s=longest_wait_s,
             deadline_s=deadline_s,
             niceness=ENCODER_NICENESS,
             workers=encodes_at_once,
@@ -208,8 +217,11 @@ class Pictures:
         x, y, width, height = window
         pixels = read_picture(data, self.limits)[y : y + height, x : x + width].copy()
         view = replace(_describe(image_id, pixels, model), origin_xy=(x, y))
-        weight = max(pixels.nbytes, _LIGHTEST_PICTURE)
-        return self._encoding.submit(_encode, way, model, view, pixels, weight=weight)
+        return self._encoding.submit(
+            partial(_encode, way, model, view, pixels),
+            weight=max(pixels.nbytes, _LIGHTEST_PICTURE),
+            expected_s=model.times.expect(view.pixels),
+        )
 
     async def png_file(self, image_id: str) -> bytes:
         """The picture as browsers show it, upright."""
@@ -267,8 +279,12 @@ class Pictures:
         data = job.upload.data
         pixels = read_picture(data, self.limits)
         picture = _describe(job.upload.id, pixels, model)
-        weight = max(len(data) + pixels.nbytes, _LIGHTEST_PICTURE)
-        job.place = self._encoding.submit(_encode, job, model, picture, pixels, weight=weight, visitor=visitor)
+        job.place = self._encoding.submit(
+            partial(_encode, job, model, picture, pixels),
+            weight=max(len(data) + pixels.nbytes, _LIGHTEST_PICTURE),
+            visitor=visitor,
+            expected_s=model.times.expect(picture.pixels),
+        )
         return picture
 
     def _settle_read(self, job: Job, reading: Future[Picture]) -> None:

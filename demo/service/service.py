@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -57,6 +58,7 @@ class DemoService:
     Args:
         model: the default, which stays loaded.
         shelf: it and others to choose from; nothing else by default.
+        longest_wait_s: in line for a picture or a view; who would wait longer is refused when they come.
         deadline_s: for an encode, after which it is believed never to end.
         encodes_at_once: more than one where encodes run on other machines.
     """
@@ -68,6 +70,7 @@ class DemoService:
         shelf: ModelShelf | None = None,
         cache_bytes: int = 512_000_000,
         limits: PictureLimits = DEFAULT_LIMITS,
+        longest_wait_s: float = math.inf,
         deadline_s: float = DEADLINE_S,
         encodes_at_once: int = 1,
     ) -> None:
@@ -78,10 +81,12 @@ class DemoService:
             cache_bytes=cache_bytes - cache_bytes // _VIEWS_SHARE,
             limits=limits,
             first_s=model.times.first_s,
+            longest_wait_s=longest_wait_s,
             deadline_s=deadline_s,
             encodes_at_once=encodes_at_once,
         )
-        self._views = Views(self._pictures, cache_bytes=cache_bytes // _VIEWS_SHARE)
+        views_bytes = cache_bytes // _VIEWS_SHARE
+        self._views = Views(self._pictures, cache_bytes=views_bytes, longest_wait_s=longest_wait_s)
         self._decoding = Lane("decode prompts", capacity=_WAITING_DECODES, first_s=0.1)
         self._everything = Everything()
         self._exporting = Lane("write files", capacity=_WAITING_EXPORTS, first_s=1)
@@ -93,6 +98,11 @@ class DemoService:
     def warm_up(self) -> None:
         """Begin to export the default's decoder graphs, in the background and once."""
         self.model.decoders.begin(self._tracing)
+
+    def drain(self, until: float, reason: Problem) -> None:
+        """From now on begin only what will have ended by then (monotonic seconds); answer the rest with `reason`."""
+        for lane in self._lanes:
+            lane.drain(until, reason)
 
     def refuse(self, reason: Problem) -> None:
         """Answer all that waits, also for what runs, and whatever comes, with `reason`."""

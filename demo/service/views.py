@@ -7,6 +7,7 @@ other, and only one of them at a time stands in the line to the encoder, where i
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from concurrent.futures import Future
 from contextlib import ExitStack
@@ -32,9 +33,11 @@ log = logging.getLogger(__name__)
 class Views:
     """Encodes windows of `pictures` and remembers them up to `cache_bytes`; who asks for the same joins its encode."""
 
-    def __init__(self, pictures: Pictures, *, cache_bytes: int) -> None:
+    def __init__(self, pictures: Pictures, *, cache_bytes: int, longest_wait_s: float = math.inf) -> None:
         self._pictures = pictures
-        self._looking = Lane("look closely", capacity=_WAITING_VIEWS, first_s=_RETRY_AFTER_S)
+        self._looking = Lane(
+            "look closely", capacity=_WAITING_VIEWS, first_s=_RETRY_AFTER_S, longest_wait_s=longest_wait_s
+        )
         self._finished: ByteCache[Encoding] = ByteCache(cache_bytes)
         self._unfinished: dict[str, Encoding] = {}
         self._lock = threading.RLock()  # what is done at once settles its encode while it begins

@@ -1,18 +1,21 @@
 """`python -m demo` as a person runs it: on a real port, with a real model file."""
 
 import hashlib
+import json
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 
 import httpx
 import pytest
-from demo_world import LIMITS, events_in, png, serving
+from demo_world import LIMITS, events_in, png, serving, wait_until
 
 from demo.__main__ import address_of, listen, main
 from demo.app import create_app
@@ -22,6 +25,8 @@ from sam.encoders import EXACT
 from sam.published import PUBLISHED, Published, RemoteFile
 
 ROOT = Path(__file__).parents[2]
+GRACE_S = 30
+"""What compose.yaml grants from SIGTERM to SIGKILL."""
 
 
 @pytest.fixture(scope="module")
@@ -48,19 +53,66 @@ def test_one_command_serves_page_service_and_fallback_until_it_is_stopped(checkp
     assert "Traceback" not in rest
 
 
-def test_pictures_in_the_line_are_answered_after_sigterm(checkpoint):
-    command = [sys.executable, "-m", "demo", "--port", "0", "--no-open", "--checkpoint", str(checkpoint)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+@contextmanager
+def held_server(checkpoint: Path, gate: Path, seconds: float, drain_s: int) -> Iterator[tuple[subprocess.Popen, str]]:
+    """A server whose encodes wait for `gate`, and its address."""
+    command = [sys.executable, "tests/demo/held_server.py", str(gate), str(seconds), "--port", "0", "--no-open"]
+    command += ["--checkpoint", str(checkpoint), "--encoder", "torch"]
+    command += ["--max-wait-s", "3600", "--drain-s", str(drain_s)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
     try:
-        address = next(found[1] for line in process.stdout if (found := re.search(r"(http://\S+)/", line)))
+        yield process, next(found[1] for line in process.stdout if (found := re.search(r"(http://\S+)/", line)))
+    finally:
+        process.kill()
+
+
+def stop(process: subprocess.Popen, address: str) -> None:
+    """Send SIGTERM, and wait until nobody new is let in."""
+    host, port = address.removeprefix("http://").split(":")
+
+    def is_closed() -> bool:
+        with socket.socket() as visitor:
+            return visitor.connect_ex((host, int(port))) != 0
+
+    process.send_signal(signal.SIGTERM)
+    wait_until(is_closed)
+
+
+def test_pictures_in_the_line_are_answered_after_sigterm(checkpoint, tmp_path):
+    """All of them, where there is time enough; what nobody waits for is left."""
+    gate = tmp_path / "gate"
+    with held_server(checkpoint, gate, seconds=0, drain_s=600) as (process, address):
         with httpx.Client(base_url=address, timeout=120) as client, ExitStack() as open_streams:
             replies = [client.post("/api/images", content=png(640, 480, seed=seed)).json() for seed in range(6)]
             streams = [open_streams.enter_context(client.stream("GET", reply["events_url"])) for reply in replies]
-            process.send_signal(signal.SIGTERM)
+            stop(process, address)
+            gate.touch()
             assert [events_in(stream.read().decode())[-1][0] for stream in streams] == ["done"] * len(replies)
-        rest, _ = process.communicate(timeout=60)
-    finally:
-        process.kill()
+        rest, _ = process.communicate(timeout=GRACE_S)
+    assert process.returncode == 0 and "Traceback" not in rest
+
+
+def test_what_there_is_no_time_for_after_sigterm_is_told_to_come_again_and_what_runs_is_finished(checkpoint, tmp_path):
+    """A line that takes twice as long as there is time."""
+    gate, asked = tmp_path / "gate", []
+    with held_server(checkpoint, gate, seconds=1, drain_s=8) as (process, address):
+        with httpx.Client(base_url=address, timeout=120) as client:
+            for seed in range(12):
+                reply = client.post("/api/images", content=png(seed=seed)).json()
+                asked.append(HTTPConnection(address.removeprefix("http://")))
+                asked[-1].request("GET", reply["embedding_url"])
+            assert client.get("/healthz").json()["queue"] == 12
+        stop(process, address)
+        gate.touch()
+        answers = [connection.getresponse() for connection in asked]
+        problems = [json.loads(answer.read()) for answer in answers if answer.status != 200]
+        rest, _ = process.communicate(timeout=GRACE_S)
+    assert (answers[0].status, answers[-1].status) == (200, 503)
+    assert {answer.status for answer in answers} == {200, 503}
+    assert {answer.headers["Retry-After"] for answer in answers if answer.status == 503} == {"10"}
+    assert {(problem["type"], problem["detail"]) for problem in problems} == {("/problems/busy", "the server restarts")}
     assert process.returncode == 0 and "Traceback" not in rest
 
 

@@ -15,6 +15,7 @@ from demo_world import LIMITS, Browser, client_of, events_in, png, serving
 from demo.app import create_app
 from demo.lanes import REPLACEMENTS
 from demo.problems import Busy
+from demo.schemas import EncoderReply
 from demo.service import DemoService, LoadedModel
 from sam import predictor
 from sam.predictor import ImageEmbedding
@@ -52,6 +53,33 @@ def test_a_visitor_with_many_pictures_lets_others_go_between(service, gate):
     asyncio.run(visit())
     assert order[0] == 60 and order.index(100) <= 2
     assert [width for width in order if width != 100] == list(range(60, 68))
+
+
+def test_who_would_wait_too_long_is_refused_before_the_file_is_read_and_a_newcomer_is_not(model, embedding):
+    """Encodes are believed to take 25 seconds, and nobody is to wait for more than 60."""
+    gate, way = threading.Event(), EncoderReply(way="torch", seconds={"torch": 25.0})
+    slow = LoadedModel(model, lambda pixels: (gate.wait(60), embedding)[1], way)
+    service = DemoService(slow, limits=LIMITS, longest_wait_s=60)
+
+    async def visit():
+        app = create_app(service)
+        async with client_of(app, "10.0.0.1") as many, client_of(app, "10.0.0.2") as one:
+            answers = [await many.post("/api/images", content=png(60 + i, 40)) for i in range(3)]
+            refused = await many.post("/api/images", content=b"a picture that nobody looks at")
+            answers.append(await one.post("/api/images", content=png(100, 40)))
+            gate.set()
+            done = [await many.get(answer.json()["embedding_url"]) for answer in answers]
+            return refused, answers, done
+
+    try:
+        refused, answers, done = asyncio.run(visit())
+    finally:
+        gate.set()
+        service.close()
+    assert [answer.status_code for answer in answers] == [201] * 4 and [each.status_code for each in done] == [200] * 4
+    assert refused.status_code == 503 and refused.json()["type"] == "/problems/busy"
+    assert 25 <= int(refused.headers["retry-after"]) <= 26
+    assert "3 of them yours; one more would wait 75 seconds" in refused.json()["detail"]
 
 
 @pytest.fixture

@@ -1,9 +1,10 @@
-"""Lanes: order, turns, bounds, room again afterwards, and work that does not come back."""
+"""Lanes: order, turns, bounds, room again afterwards, work that does not come back, and the end."""
 
 import gc
 import os
 import sys
 import threading
+import time
 import weakref
 from contextlib import suppress
 
@@ -120,7 +121,7 @@ def test_those_who_are_sent_away_come_back_one_after_the_other(lane, held):
         with pytest.raises(Busy) as refusal:
             lane.submit(int)
         times.append(refusal.value.extensions["retry_after_s"])
-    assert times == [3, 5, 8, 10]  # a seat is believed to be free every 2.5 seconds
+    assert times == [5, 8, 10, 13]  # what runs weighs nothing; then a seat is free every 2.5 seconds, as is believed
     for _ in range(20):
         with pytest.raises(Busy) as refusal:
             lane.submit(int)
@@ -138,6 +139,22 @@ def test_when_to_come_back_is_learned_from_the_work(held, lane):
         lane.submit(int)
     gate.set()
     assert refusal.value.extensions["retry_after_s"] < 10
+
+
+def test_who_would_wait_too_long_is_told_so_at_once_and_when_to_come_back():
+    lane = Lane("test", capacity=1000, first_s=20, longest_wait_s=60)
+    gate, started = threading.Event(), threading.Event()
+    greedy = [lane.submit(lambda: (started.set(), gate.wait())[1], visitor="greedy") for _ in range(4)]
+    started.wait()
+    with pytest.raises(Busy, match="4 in line to test, 4 of them yours; one more would wait 80 seconds") as refusal:
+        lane.submit(int, visitor="greedy")
+    assert 20 <= refusal.value.extensions["retry_after_s"] <= 21, "as soon as one has ended"
+    others = [lane.submit(int, visitor=f"visitor {number}") for number in range(2)]
+    with pytest.raises(Busy, match="6 in line to test; one more would wait 80 seconds"):
+        lane.require_room(visitor="another")
+    gate.set()
+    assert [future.result(5) for future in (*greedy, *others)] == [True] * 4 + [0] * 2
+    lane.close()
 
 
 # ---- faults ---------------------------------------------------------------------------------------
@@ -218,6 +235,31 @@ def test_a_lane_that_refuses_answers_what_runs_and_what_waits(lane):
             future.result(5)
     with pytest.raises(Busy, match="closing time"):
         lane.submit(int)
+    gate.set()
+    assert ended.wait(5)
+
+
+def test_a_lane_that_drains_begins_only_what_will_have_ended(lane, held):
+    futures = [lane.submit(int, expected_s=expected_s) for expected_s in (0, 1000, 0)]
+    lane.drain(time.monotonic() + 600, Busy("the server restarts", retry_after_s=10))
+    held.set()
+    assert (futures[0].result(5), futures[2].result(5), lane.submit(int, expected_s=0).result(5)) == (0, 0, 0)
+    with pytest.raises(Busy, match="the server restarts"):
+        futures[1].result(5)
+    with pytest.raises(Busy, match="the server restarts"):
+        lane.submit(int, expected_s=1000).result(5)
+    assert len(lane) == 0
+
+
+def test_a_lane_that_has_drained_closes_without_what_does_not_end():
+    lane, gate, started, ended = Lane("test", capacity=1, first_s=1), *(threading.Event() for _ in range(3))
+    running = lane.submit(lambda: (started.set(), gate.wait(), ended.set()))
+    started.wait()
+    lane.drain(time.monotonic() + 600, Busy("the server restarts", retry_after_s=10))
+    lane.close()  # or this would never return
+    assert not ended.is_set()
+    with pytest.raises(Busy, match="the server is stopping"):
+        running.result(5)
     gate.set()
     assert ended.wait(5)
 

@@ -1,0 +1,34 @@
+"""`python held_server.py GATE SECONDS [--OPTION ...]`: the demo, whose encodes wait until the file GATE is there.
+
+Then each takes so many seconds, and finds always the same. All the time something runs that nobody waits for.
+"""
+
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from demo.__main__ import load, serve
+from demo.app import create_app
+
+
+def build(gate: Path, seconds: float, settings):
+    service = load(settings)
+    embedding = service.model.encode(np.zeros((48, 64, 3), np.uint8))
+
+    def encode(pixels):
+        while not gate.exists():
+            time.sleep(0.02)
+        time.sleep(seconds)
+        return embedding
+
+    service.model.encode = encode
+    service.warm_up = lambda: service._tracing.submit(time.sleep, 3600)
+    return create_app(service, hosting=settings.hosting, safeguards=settings.safeguards)
+
+
+if __name__ == "__main__":
+    gate, seconds, *options = sys.argv[1:]
+    sys.exit(serve(options, partial(build, Path(gate), float(seconds))))
