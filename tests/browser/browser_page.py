@@ -77,6 +77,11 @@ class SamPage:
         self.page.goto(f"{self.address}?{urlencode(query)}")
         return self.wait_for("a decoder", lambda state: state["decoder"]["status"] == "ready")
 
+    def has_webgpu(self) -> bool:
+        """Asked of a document without scripts, so that no decoder starts."""
+        self.page.goto(f"{self.address}static/icon.svg")
+        return self.page.evaluate("async () => Boolean(await navigator.gpu?.requestAdapter())")
+
     def show_specks(self) -> None:
         """Before `open`: masks as the model makes them, to be compared with PyTorch's."""
         self.page.add_init_script("localStorage.setItem('sam-specks', 'shown')")
