@@ -1,15 +1,17 @@
 // @ts-check
 /** Fetches the closer view that is missing once the picture is looked at quietly; masks in it are finer. */
 
-/** @import { Actions } from './actions.js' */
-/** @import { Api } from './api.js' */
-/** @import { CloserView, Window } from './closer-views.js' */
-/** @import { Picture, State, Store } from './store.js' */
-import { ApiError } from './api.js';
-import { createFrame } from './geometry.js';
-import { usesServer } from './problems.js';
-import { parseEmbedding } from './protocol.js';
-import { missingView, watch } from './store.js';
+/** @import { Actions } from './actions/index.js' */
+/** @import { CloserView, Window } from './masks/closer-views.js' */
+/** @import { Api } from './server/api.js' */
+/** @import { Picture, State } from './state/state.js' */
+/** @import { Store } from './state/store.js' */
+import { createFrame } from './masks/geometry.js';
+import { ApiError } from './server/api.js';
+import { usesServer } from './server/problems.js';
+import { parseEmbedding } from './server/protocol.js';
+import { missingView } from './state/questions.js';
+import { watch } from './state/store.js';
 
 /** Without a movement that asks for another view. */
 const STILL_MS = 250;
