@@ -1,12 +1,13 @@
 // @ts-check
 /** Everything mode: a search is begun and stopped, and what it found is taken into the list of objects. */
 
-/** @import { Found, FoundObject, Grain, Preset } from '../masks/found.js' */
+/** @import { Found, FoundObject, Grain, Preset, Update } from '../masks/found.js' */
 /** @import { Api } from '../server/api.js' */
 /** @import { Thing } from '../state/work.js' */
 /** @import { Changes } from './changes.js' */
 import { NO_FINISH } from '../masks/fields.js';
 import { allOf, countsOf, fieldOf, originOf, withUpdate } from '../masks/found.js';
+import { remindingOf } from '../server/picture-loader.js';
 import { problemOf } from '../server/problems.js';
 import { foundHere, offeredHere, pictureFrame } from '../state/selectors.js';
 import { nextId, PALETTE } from '../state/work.js';
@@ -20,8 +21,9 @@ export function createEverythingActions({ get, change, work, step }, api) {
   let searches = 0;
 
   async function findEverything() {
-    const { picture, preset } = get();
+    const { picture, preset, models } = get();
     if (picture?.phase.status !== 'ready' || !picture.record) return;
+    const { blob, record: { everything_url: url } } = picture;
     stopEverything();
     const { signal } = (running = new AbortController());
     /** @type {Found} */
@@ -36,9 +38,9 @@ export function createEverythingActions({ get, change, work, step }, api) {
       if (found?.search === begun.search && !signal.aborted) change({ found: how(found) });
     };
     try {
-      await api.everything(picture.record.everything_url, { preset }, {
-        signal, onUpdate: (update) => report((found) => withUpdate(found, update)),
-      });
+      const onUpdate = (/** @type {Update} */ update) => report((found) => withUpdate(found, update));
+      const search = () => api.everything(url, { preset }, { signal, onUpdate });
+      await remindingOf(search, { api, blob, model: models.chosen, signal });
       report((found) => ({ ...found, status: 'done' }));
     } catch (error) {
       report((found) => ({ ...found, status: 'failed', problem: problemOf(error) }));

@@ -23,9 +23,26 @@ export function createModelActions({ get, change }, api, use) {
   /** @param {string} id */
   const titleOf = (id) => get().models.offers.find((offer) => offer.id === id)?.title ?? id;
 
-  /** What there is now. */
+  /** Whose download or load this page follows. @type {Map<string, Promise<any>>} */
+  const followed = new Map();
+
+  /** What there is now, and how far what others have begun to download is. */
   async function lookAround() {
-    note({ offers: await api.models().catch(() => get().models.offers) });
+    const offers = await api.models().catch(() => get().models.offers);
+    note({ offers });
+    const others = offers.filter(({ id, state }) => state === 'downloading' && !followed.has(id));
+    for (const { id } of others) follow(id).then((end) => end && lookAround(), lookAround);
+  }
+
+  /** @param {string} id @returns {Promise<any>} what became of it; null where that was not told */
+  function follow(id) {
+    const told = (/** @type {number | null} */ share) => note({ shares: { ...get().models.shares, [id]: share } });
+    const end = followed.get(id) ?? api.watchModel(id, ({ done, total }) => told(total && done / total)).finally(() => {
+      followed.delete(id);
+      told(null);
+    });
+    followed.set(id, end);
+    return end;
   }
 
   /**
@@ -62,13 +79,11 @@ export function createModelActions({ get, change }, api, use) {
    * @param {() => Promise<unknown>} begin
    */
   async function bring(id, begin) {
-    note({ coming: id, share: null, asked: null });
+    note({ coming: id, asked: null });
     try {
       await begin();
       await lookAround();
-      const end = await api.watchModel(id, ({ done, total }) => {
-        if (get().models.coming === id) note({ share: total && done / total });
-      });
+      const end = await follow(id);
       if (end?.state === 'not_downloaded' || get().models.coming !== id) return;
       const info = await api.model(id);
       if (get().models.coming !== id) return;
@@ -79,7 +94,7 @@ export function createModelActions({ get, change }, api, use) {
       const { title, detail } = problemOf(error);
       if (get().models.coming === id) change({ notice: `${titleOf(id)}: ${title}. ${detail}` });
     } finally {
-      if (get().models.coming === id) note({ coming: null, share: null });
+      if (get().models.coming === id) note({ coming: null });
       await lookAround();
     }
   }
@@ -92,7 +107,7 @@ export function createModelActions({ get, change }, api, use) {
     downloadModel: (id) => bring(id, () => api.downloadModel(id)),
     /** @param {string} id */
     async cancelDownload(id) {
-      note({ coming: null, share: null });
+      note({ coming: null });
       await api.cancelDownload(id).catch(() => {});
       await lookAround();
     },

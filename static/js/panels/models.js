@@ -36,7 +36,7 @@ export function mountModels(store, actions) {
  * @param {boolean} used
  * @param {Actions} actions
  */
-function row(offer, { coming, share, asked }, used, actions) {
+function row(offer, { coming, shares, asked }, used, actions) {
   const { id, title, state } = offer;
   const item = create('li', { id: `model-${id}`, className: used ? 'used' : '' }, [
     create('strong', { textContent: title }),
@@ -49,8 +49,7 @@ function row(offer, { coming, share, asked }, used, actions) {
     return button;
   };
   if (state === 'downloading') {
-    if (coming === id) item.append(track(share));
-    item.append(buttons(offerTo('Cancel', () => actions.cancelDownload(id))));
+    item.append(track(shares[id] ?? null), buttons(offerTo('Cancel', () => actions.cancelDownload(id))));
   } else if (asked === id) {
     item.append(create('span', { className: 'terms', textContent: termsOf(offer) }), buttons(
       offerTo('Agree and download', () => actions.downloadModel(id), 'primary'),

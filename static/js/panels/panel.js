@@ -252,6 +252,8 @@ function phaseText(phase, form = 'full') {
       return `Sending the picture…${share}`;
     case 'encoding':
       return phase.ahead > 0 ? `Waiting: ${count(phase.ahead, 'picture')} ahead` : `Encoding the picture…${share}`;
+    case 'refused':
+      return `The server has too much to do.${form === 'full' ? ` Trying again in ${phase.seconds} s…` : ' The picture is sent again.'}`;
     case 'downloading':
       return `Fetching the result…${share}`;
     default:

@@ -85,12 +85,14 @@ export class ApiError extends Error {
    * @param {number} status 0 when the server did not answer at all
    * @param {string} title
    * @param {string} detail
+   * @param {number | null} [retryAfterS] when the server asks to come again
    */
-  constructor(status, title, detail) {
+  constructor(status, title, detail, retryAfterS = null) {
     super(detail || title);
     this.status = status;
     this.title = title;
     this.detail = detail;
+    this.retryAfterS = retryAfterS;
   }
 }
 
@@ -361,9 +363,9 @@ function problemFrom(status, body) {
   }
 }
 
-/** @param {{status?: number, title?: string, detail?: string}} problem */
-function asApiError({ status = 500, title = 'The server failed', detail = '' }) {
-  return new ApiError(status, title, detail);
+/** @param {{status?: number, title?: string, detail?: string, retry_after_s?: number}} problem */
+function asApiError({ status = 500, title = 'The server failed', detail = '', retry_after_s: retryAfterS }) {
+  return new ApiError(status, title, detail, retryAfterS);
 }
 
 /**

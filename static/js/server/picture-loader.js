@@ -30,6 +30,8 @@ const SHARPEST_SIDE = 8192;
 /** What the server answers to a file that it cannot read either. */
 const UNREADABLE = [415, 422];
 const ATTEMPTS = 2;
+/** A server that has too much to do is asked again as it wishes, and so often. */
+const PATIENCE = 12;
 const LINGER_MS = 2000;
 
 /** The browser cannot show this file. */
@@ -55,7 +57,7 @@ export async function loadPicture(blob, context) {
   thumbnail.then((address) => context.report({ thumbnail: address }), () => {});
   for (let attempt = 1; ; attempt += 1) {
     try {
-      return await sendAndFetch(blob, context);
+      return await whenThereIsRoom(() => sendAndFetch(blob, context), context);
     } catch (error) {
       const evicted = error instanceof ApiError && error.status === 404;
       if (!evicted || attempt === ATTEMPTS) throw error;
@@ -73,13 +75,52 @@ async function readByServer(blob, { api, model, signal, report }, reason) {
   report({ phase: { status: 'uploading', progress: 0 } });
   const onShare = (/** @type {number | null} */ progress) => report({ phase: { status: 'uploading', progress } });
   try {
-    const record = await api.uploadImage(blob, { model, signal, onShare });
+    const record = await whenThereIsRoom(() => api.uploadImage(blob, { model, signal, onShare }), { signal, report });
     report({ phase: { status: 'encoding', progress: null, ahead: 0 } });
     const shown = await api.picture(record, signal);
     report({ blob: shown });
     return await readBitmap(shown);
   } catch (error) {
     throw error instanceof ApiError && UNREADABLE.includes(error.status) ? reason : error;
+  }
+}
+
+/**
+ * What the server refuses for now is asked again when it says so.
+ * @template T
+ * @param {() => Promise<T>} ask
+ * @param {Pick<Context, 'signal' | 'report'>} context
+ * @returns {Promise<T>}
+ */
+async function whenThereIsRoom(ask, { signal, report }) {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await ask();
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.retryAfterS === null || attempt === PATIENCE) throw error;
+      for (let seconds = error.retryAfterS; seconds > 0; seconds -= 1) {
+        report({ phase: { status: 'refused', seconds } });
+        await new Promise((resolve) => setTimeout(resolve, 1000));
+        signal.throwIfAborted();
+      }
+    }
+  }
+}
+
+/**
+ * Ask the server about a picture that it may have forgotten, to make room for others: then it is sent again.
+ * @template T
+ * @param {() => Promise<T>} ask
+ * @param {{api: Api, blob: Blob, model: string | null, signal: AbortSignal}} picture
+ * @returns {Promise<T>}
+ */
+export async function remindingOf(ask, { api, blob, model, signal }) {
+  try {
+    return await ask();
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.status !== 404) throw error;
+    await api.uploadImage(blob, { model, signal, onShare() {} });
+    return ask();
   }
 }
 

@@ -30,15 +30,17 @@
  * @property {readonly ModelOffer[]} offers
  * @property {string | null} chosen by its id; null for the server's default
  * @property {string | null} coming the one that is being downloaded or loaded
- * @property {number | null} share of the download that has arrived, from 0 to 1
+ * @property {Readonly<Record<string, number | null>>} shares of each download that have arrived, from 0 to 1
  * @property {string | null} asked the one whose download waits for a yes
  */
 
 /**
- * Where a picture is on its way; progress runs from 0 to 1 and is null while unknown.
+ * Where a picture is on its way; progress runs from 0 to 1 and is null while unknown. One that the server refused for
+ * now is sent again after so many seconds.
  * @typedef {{status: 'reading'}
  *   | {status: 'uploading' | 'downloading', progress: number | null}
  *   | {status: 'encoding', progress: number | null, ahead: number}
+ *   | {status: 'refused', seconds: number}
  *   | {status: 'ready'}
  *   | {status: 'failed', problem: Problem}} Phase
  */
@@ -106,7 +108,7 @@
 export const INITIAL_STATE = {
   service: { status: 'loading' },
   server: 'here',
-  models: { offers: [], chosen: null, coming: null, share: null, asked: null },
+  models: { offers: [], chosen: null, coming: null, shares: {}, asked: null },
   decoder: { status: 'loading', tier: null, progress: null, refused: [] },
   gallery: [],
   stage: { width: 0, height: 0 },
