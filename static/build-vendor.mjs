@@ -11,7 +11,7 @@ import { cp, mkdir, readFile, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { ORT_VERSION, RUNTIMES } from './js/runtime.js';
+import { ORT_VERSION, RUNTIMES } from './js/decoding/runtime.js';
 import { writePacked } from './pack.mjs';
 
 const QUALITY = 10;
@@ -23,7 +23,7 @@ const target = path.join(vendor, `onnxruntime-web-${ORT_VERSION}`);
 
 const { version } = JSON.parse(await readFile(path.join(source, '..', 'package.json'), 'utf8'));
 if (version !== ORT_VERSION) {
-  throw new Error(`static/js/runtime.js asks for onnxruntime-web ${ORT_VERSION}, but ${version} is installed.`);
+  throw new Error(`static/js/decoding/runtime.js asks for onnxruntime-web ${ORT_VERSION}, but ${version} is installed.`);
 }
 
 await rm(vendor, { recursive: true, force: true });

@@ -38,7 +38,7 @@ SOFTWARE_GPU = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
 
 @dataclass(frozen=True)
 class Tier:
-    """Where in the browser decoders run: a tier of `static/js/tiers.js`, and how many threads it gets."""
+    """Where in the browser decoders run: a tier of `static/js/decoding/tiers.js`, and how many threads it gets."""
 
     name: str
     tier: str

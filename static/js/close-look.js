@@ -1,9 +1,11 @@
 // @ts-check
 /** Every pixel of a picture, as soon as the screen shows more of them than were decoded for it. */
 
-/** @import { Actions } from './actions.js' */
-/** @import { State, Store } from './store.js' */
-import { pictureSize, pictureView, watch } from './store.js';
+/** @import { Actions } from './actions/index.js' */
+/** @import { State } from './state/state.js' */
+/** @import { Store } from './state/store.js' */
+import { pictureSize, pictureView } from './state/selectors.js';
+import { watch } from './state/store.js';
 
 /**
  * @param {Store<State>} store

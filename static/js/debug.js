@@ -7,11 +7,15 @@
  * it is of one, and the logits that were fed back for it; `timings()` are the milliseconds of the cold start's parts (see timings.js).
  */
 
-/** @import { Renderer } from './renderer.js' */
-/** @import { State, Store } from './store.js' */
+/** @import { Renderer } from './drawing/renderer.js' */
+/** @import { State } from './state/state.js' */
+/** @import { Store } from './state/store.js' */
 /** @import { Timings } from './timings.js' */
-import { windowOf } from './closer-views.js';
-import { committedPrompts, foundHere, isKept, offeredHere, pictureSize, pictureView, quantile, strip, workOf } from './store.js';
+import { windowOf } from './masks/closer-views.js';
+import { isKept } from './state/questions.js';
+import {
+  committedPrompts, foundHere, offeredHere, pictureSize, pictureView, quantile, strip, workOf,
+} from './state/selectors.js';
 
 /**
  * @param {Store<State>} store

@@ -1,41 +1,44 @@
 // @ts-check
 /** Wires the page: the store, the actions, the decoder and everything that draws. The only module that does. */
 
-/** @import { Actions } from './actions.js' */
-/** @import { Tier } from './tiers.js' */
-import { createActions } from './actions.js';
-import { createApi } from './api.js';
-import { createArchive } from './archive.js';
+/** @import { Actions } from './actions/index.js' */
+/** @import { Tier } from './decoding/tiers.js' */
+import { createActions } from './actions/index.js';
 import { lookClosely } from './close-look.js';
 import { exposeDebug } from './debug.js';
-import { createServerBackend, openWorkerBackend } from './decoder-backends.js';
-import { createDecoderClient } from './decoder-client.js';
+import { createServerBackend, openWorkerBackend, spawnDecoder } from './decoding/backends.js';
+import { createDecoderClient } from './decoding/client.js';
+import { chooseDecoder, forcedTier, readEnvironment, surveyTiers, threadsFor } from './decoding/tiers.js';
 import { byId } from './dom.js';
-import { mountFound } from './everything-layer.js';
-import { mountEverything } from './everything-panel.js';
-import { acceptDrops, acceptFiles, acceptPastes } from './intake.js';
-import { createKeymap } from './keymap.js';
-import { mountMemory } from './memory.js';
-import { mountObjects } from './objects-panel.js';
-import { mountModels } from './model-panel.js';
-import { mountMarks } from './overlay.js';
-import { mountPanel } from './panel.js';
-import { keepWork } from './persistence.js';
-import { sameQuestion } from './prompts.js';
+import { mountFound } from './drawing/everything-layer.js';
+import { mountMarks } from './drawing/marks.js';
+import { createRenderer } from './drawing/renderer.js';
+import { sameQuestion } from './masks/prompts.js';
+import { mountEverything } from './panels/everything.js';
+import { acceptDrops, acceptFiles, acceptPastes } from './panels/intake.js';
+import { createKeymap } from './panels/keymap.js';
+import { mountMemory } from './panels/memory.js';
+import { mountModels } from './panels/models.js';
+import { mountObjects } from './panels/objects.js';
+import { mountPanel } from './panels/panel.js';
+import { useShortcuts } from './panels/shortcuts.js';
+import { mountSketch } from './panels/sketch.js';
+import { mountStartScreen } from './panels/start-screen.js';
+import { mountStrip } from './panels/strip.js';
+import { mountTools } from './panels/tool-bar.js';
+import { mountViewBar } from './panels/view-bar.js';
 import { watchServer } from './reconnect.js';
-import { createRenderer } from './renderer.js';
-import { useShortcuts } from './shortcuts.js';
-import { mountSketch } from './sketch-panel.js';
-import { mountStartScreen } from './start-screen.js';
-import { INITIAL_STATE, createStore, decodableFor, foundHere, nextFeedback, openQuestion, watch, workOf } from './store.js';
-import { mountStrip } from './strip.js';
+import { createApi } from './server/api.js';
+import { decodableFor, nextFeedback, openQuestion } from './state/questions.js';
+import { foundHere, workOf } from './state/selectors.js';
+import { INITIAL_STATE } from './state/state.js';
+import { createStore, watch } from './state/store.js';
+import { createArchive } from './storage/archive.js';
+import { keepWork } from './storage/persistence.js';
 import { mountTakeHome } from './take-home/door.js';
-import { chooseDecoder, forcedTier, readEnvironment, surveyTiers, threadsFor } from './tiers.js';
 import { createTimings, timeOpening, timedBackend } from './timings.js';
-import { mountTools } from './tool-bar.js';
 import { TOOLS } from './tools/index.js';
 import { useTools } from './tools/stage-input.js';
-import { mountViewBar } from './view-bar.js';
 import { followZoom } from './zoom-follower.js';
 
 const TINT = [0.29, 0.45, 1];
@@ -113,7 +116,7 @@ async function openBackend(tier, onShare) {
   if (service.status !== 'ready') throw new Error('The server has not yet told which decoders it has.');
   const found = await environment;
   const backend = await openWorkerBackend({
-    spawn: () => new Worker(new URL('./decoder.worker.js', import.meta.url), { type: 'module' }),
+    spawn: spawnDecoder,
     tier,
     threads: threadsFor(tier, found),
     suspending: found.suspending,

@@ -4,12 +4,13 @@
  * for with growing pauses, and at once when the network or the person comes back.
  */
 
-/** @import { Actions } from './actions.js' */
-/** @import { Api } from './api.js' */
-/** @import { Problem, State, Store } from './store.js' */
+/** @import { Actions } from './actions/index.js' */
+/** @import { Api } from './server/api.js' */
+/** @import { Problem, State } from './state/state.js' */
+/** @import { Store } from './state/store.js' */
 import { find, setText } from './dom.js';
-import { usesServer } from './problems.js';
-import { watch } from './store.js';
+import { usesServer } from './server/problems.js';
+import { watch } from './state/store.js';
 
 const PAUSES_MS = [1000, 2000, 4000, 8000, 15_000];
 

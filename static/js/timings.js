@@ -1,9 +1,10 @@
 // @ts-check
 /** How long a cold start's parts take: each is noted once, the first time. */
 
-/** @import { Backend } from './decoder-backends.js' */
-/** @import { State, Store } from './store.js' */
-import { watch } from './store.js';
+/** @import { Backend } from './decoding/backends.js' */
+/** @import { State } from './state/state.js' */
+/** @import { Store } from './state/store.js' */
+import { watch } from './state/store.js';
 
 /** @typedef {ReturnType<typeof createTimings>} Timings */
 

@@ -1,15 +1,17 @@
 // @ts-check
 /** Fetches the closer view that is missing once the picture is looked at quietly; masks in it are finer. */
 
-/** @import { Actions } from './actions.js' */
-/** @import { Api } from './api.js' */
-/** @import { CloserView, Window } from './closer-views.js' */
-/** @import { Picture, State, Store } from './store.js' */
-import { ApiError } from './api.js';
-import { createFrame } from './geometry.js';
-import { usesServer } from './problems.js';
-import { parseEmbedding } from './protocol.js';
-import { missingView, watch } from './store.js';
+/** @import { Actions } from './actions/index.js' */
+/** @import { CloserView, Window } from './masks/closer-views.js' */
+/** @import { Api } from './server/api.js' */
+/** @import { Picture, State } from './state/state.js' */
+/** @import { Store } from './state/store.js' */
+import { createFrame } from './masks/geometry.js';
+import { remindingOf } from './server/picture-loader.js';
+import { usesServer } from './server/problems.js';
+import { parseEmbedding } from './server/protocol.js';
+import { missingView } from './state/questions.js';
+import { watch } from './state/store.js';
 
 /** Without a movement that asks for another view. */
 const STILL_MS = 250;
@@ -79,12 +81,9 @@ export function followZoom(store, actions, api) {
 async function fetchView({ key, blob, decodable }, window, api, model, wantsEmbedding) {
   if (!decodable) throw new Error('The picture is still being encoded.');
   const { record, frame: { side } } = decodable;
-  const ask = () => api.view(record, window);
-  const { resized_width: width, resized_height: height, embedding_url: url, seconds } = await ask().catch(async (error) => {
-    if (!(error instanceof ApiError) || error.status !== 404) throw error;
-    await api.uploadImage(blob, { model, signal: new AbortController().signal, onShare() {} }); // it made room for others there
-    return ask();
-  });
+  const sent = { api, blob, model, signal: new AbortController().signal };
+  const view = await remindingOf(() => api.view(record, window), sent);
+  const { resized_width: width, resized_height: height, embedding_url: url, seconds } = view;
   const frame = createFrame({ width: window[2], height: window[3] }, { width, height }, side, [window[0], window[1]]);
   const expected = { weightsHash: record.model.weights_hash, imageId: record.id, window };
   const embedding = wantsEmbedding ? parseEmbedding(await api.embedding(url), expected) : null;

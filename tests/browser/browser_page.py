@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import re
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from urllib.parse import urlencode, urlsplit
 import numpy as np
 from browser_pictures import GRID, Picture, Shown
 from PIL import Image
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, Route
 
 PATIENCE_MS = 240_000
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
@@ -76,6 +77,25 @@ class SamPage:
         """Load the page and wait until its decoder is ready."""
         self.page.goto(f"{self.address}?{urlencode(query)}")
         return self.wait_for("a decoder", lambda state: state["decoder"]["status"] == "ready")
+
+    def has_webgpu(self) -> bool:
+        """Asked of a document without scripts, so that no decoder starts."""
+        self.page.goto(f"{self.address}static/icon.svg")
+        return self.page.evaluate("async () => Boolean(await navigator.gpu?.requestAdapter())")
+
+    def refuse(self, address: str, *problems: dict) -> list[dict]:
+        """Answer the next requests with these problem documents, then let them through. Returns those to come."""
+        coming = list(problems)
+
+        def answer(route: Route) -> None:
+            if not coming:
+                return route.continue_()
+            problem = coming.pop(0)
+            kind = "application/problem+json"
+            return route.fulfill(status=problem["status"], content_type=kind, body=json.dumps(problem))
+
+        self.page.route(address, answer)
+        return coming
 
     def show_specks(self) -> None:
         """Before `open`: masks as the model makes them, to be compared with PyTorch's."""

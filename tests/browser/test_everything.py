@@ -120,16 +120,23 @@ def test_escape_forgets_what_was_found(page):
 def test_a_server_that_refuses_is_quoted_and_may_be_asked_again(page, guard):
     guard.expect("503")
     problem = {"type": "/problems/busy", "title": "Too much work is waiting", "status": 503, "detail": "16 searches"}
-    address = "**/everything"
-    page.page.route(address, lambda route: route.fulfill(
-        status=503, content_type="application/problem+json", body=json.dumps(problem)))  # fmt: skip
+    page.refuse("**/everything", problem)
     begin(page)
     state = page.wait_for("the refusal", lambda state: state["found"] and state["found"]["status"] == "failed")
     assert state["found"]["problem"]["detail"] == "16 searches"
     assert "16 searches" in page.page.locator("#everything [role=status]").text_content()
-    page.page.unroute(address)
     page.page.get_by_role("button", name="Find everything").click()
     page.wait_for("an object", found)
+
+
+def test_a_picture_that_the_server_has_forgotten_is_sent_again_and_searched(page, guard):
+    guard.expect("404")
+    sent = []
+    page.refuse("**/everything", {"title": "Unknown picture", "status": 404, "detail": "It made room for others."})
+    page.page.on("request", lambda request: sent.append(request.url) if request.method == "POST" else None)
+    begin(page)
+    page.wait_for("an object", found)
+    assert [url.rpartition("/")[2] for url in sent] == ["everything", "images", "everything"]
 
 
 def test_a_search_that_breaks_off_keeps_what_was_found(page):

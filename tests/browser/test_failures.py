@@ -1,5 +1,7 @@
 """What goes wrong is said in words, and the page works on."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -40,6 +42,21 @@ def test_refusal_of_the_server_is_shown_in_its_words(sam_page, guard, icon):
     problem = sam_page.page.locator("#picture-problem")
     problem.get_by_text("JPEG, PNG").wait_for()
     assert problem.get_by_role("heading").inner_text()
+
+
+@pytest.mark.parametrize(("status", "title"), [(429, "Too many requests"), (503, "Too much work is waiting")])
+def test_picture_that_is_refused_for_now_is_sent_again_when_the_server_says_so(
+    sam_page, guard, oracle, photographs, status, title
+):
+    guard.expect(f"{NETWORK}.*{status}")
+    problem = {"title": title, "status": status, "detail": "Come again.", "retry_after_s": 3}
+    refusals = sam_page.refuse("**/api/images", problem, problem)
+    sam_page.open()
+    sam_page.upload(photographs["chelsea"])
+    sam_page.page.get_by_text(re.compile("too much to do. Trying again in [1-3] s")).first.wait_for()
+    sam_page.wait_until_ready(photographs["chelsea"])
+    assert refusals == []
+    assert oracle.agreement(photographs["chelsea"], sam_page.hover(*CAT)) >= CLOSE
 
 
 def test_server_gone_is_announced_and_made_up_for_by_itself(context, server, oracle, photographs, guard):

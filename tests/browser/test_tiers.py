@@ -11,7 +11,6 @@ pytestmark = pytest.mark.browser
 
 CLOSE = 0.97
 POINTS = [(130, 130), (360, 220)]
-ADAPTER = "async () => Boolean(await navigator.gpu?.requestAdapter())"
 
 
 @pytest.mark.parametrize(
@@ -69,8 +68,7 @@ def test_memory_is_told_where_the_tier_is(sam_page, photographs):
 
 
 def _skip_without(tier: str, sam_page) -> None:
-    sam_page.page.goto(sam_page.address)
-    if tier == "webgpu" and not sam_page.page.evaluate(ADAPTER):
+    if tier == "webgpu" and not sam_page.has_webgpu():
         pytest.skip("this Chromium has no WebGPU adapter, not even SwiftShader")
     if tier == "wasm-threads" and sam_page.page.evaluate("() => navigator.hardwareConcurrency") < 2:
         pytest.skip("this machine has one core")

@@ -5,7 +5,6 @@ from browser_pictures import GRID
 
 pytestmark = pytest.mark.browser
 
-ADAPTER = "async () => Boolean(await navigator.gpu?.requestAdapter())"
 CAT = (130, 130)
 MASKS = 4
 LOGITS_BYTES, IOU_BYTES = MASKS * GRID * GRID * 4, MASKS * 4
@@ -22,8 +21,7 @@ GPUBuffer.prototype.mapAsync = function (mode, offset = 0, size = this.size - of
 def test_only_logits_and_their_iou_are_read_back(sam_page, oracle, photographs):
     """From the picture to its mask, preparing included."""
     page, picture, workers = sam_page.page, photographs["chelsea"], []
-    page.goto(sam_page.address)
-    if not page.evaluate(ADAPTER):
+    if not sam_page.has_webgpu():
         pytest.skip("this Chromium has no WebGPU adapter, not even SwiftShader")
     page.route("**/decoder.worker.js", _counting)
     page.on("worker", lambda worker: workers.append(worker))

@@ -94,7 +94,7 @@ def test_what_the_build_needs_lies_beside_it(built):
     assert (folder / "../../kernels/decoder.ts").is_file()
 
 
-@pytest.mark.parametrize("name", ["js/store.js", "styles.css", "index.html"])
+@pytest.mark.parametrize("name", ["js/state/selectors.js", "styles.css", "index.html"])
 def test_an_edited_source_is_served_at_once_and_said(service, page, name, caplog):
     browser = Browser(create_app(service, static=page))
     assert "/vendor/" in scripts(browser.get("/").text)[0]
@@ -107,7 +107,7 @@ def test_an_edited_source_is_served_at_once_and_said(service, page, name, caplog
 
 
 def test_a_source_that_was_put_back_has_its_build_again(service, page):
-    browser, module = Browser(create_app(service, static=page)), page / "js" / "store.js"
+    browser, module = Browser(create_app(service, static=page)), page / "js" / "state" / "selectors.js"
     before = module.read_text()
     module.write_text("// another branch\n")
     assert scripts(browser.get("/").text) == ["static/js/main.js"]
@@ -130,7 +130,7 @@ def test_a_checkout_without_a_build_serves_its_sources(service, page):
 
 def test_a_new_build_replaces_the_old_one(page):
     (page.parent / "node_modules").symlink_to(ROOT / "node_modules")
-    module = page / "js" / "store.js"
+    module = page / "js" / "state" / "selectors.js"
     module.write_text(module.read_text().replace("const LARGEST_VIEW = 2048;", "const LARGEST_VIEW = 2049;"))
     [before] = (page / "vendor").glob("page-*")
     build(page.parent, shutil.which("node"))

@@ -1,14 +1,13 @@
 // @ts-check
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { holds, sightOf, viewFor, windowAround, windowOf } from '../../static/js/closer-views.js';
-import { combine, covers, emptyField, isCut, paintLine, pictureBounds, pictureToCells, resampled } from '../../static/js/fields.js';
-import { createFrame, fitView, lensView, pictureToFrame } from '../../static/js/geometry.js';
+import { holds, sightOf, viewFor, windowAround, windowOf } from '../../static/js/masks/closer-views.js';
+import { combine, covers, emptyField, isCut, paintLine, pictureBounds, pictureToCells, resampled } from '../../static/js/masks/fields.js';
+import { createFrame, fitView, GRID, lensView, pictureToFrame } from '../../static/js/masks/geometry.js';
 import { decodeRuns } from '../../static/js/export/runs.js';
-import { SQUARES, gridOf, pieceOf, reachIn } from '../../static/js/layers.js';
-import { fieldRuns } from '../../static/js/masks.js';
-import { NO_PROMPTS, encodePrompts, withBox, withClick } from '../../static/js/prompts.js';
-import { GRID } from '../../static/js/protocol.js';
+import { SQUARES, gridOf, pieceOf, reachIn } from '../../static/js/drawing/layers.js';
+import { fieldRuns } from '../../static/js/masks/pixels.js';
+import { NO_PROMPTS, encodePrompts, withBox, withClick } from '../../static/js/masks/prompts.js';
 import { fitFrame, randomFrom } from './helpers.mjs';
 
 const SIZE = { width: 600, height: 400 };
@@ -21,7 +20,7 @@ function viewAt(x, y, width = 256, height = 256) {
   return createFrame(original, resized, side, [x, y]);
 }
 
-/** A disc in the picture's pixels as a field. @param {import('../../static/js/geometry.js').Frame} frame @param {number} x @param {number} y @param {number} radius */
+/** A disc in the picture's pixels as a field. @param {import('../../static/js/masks/geometry.js').Frame} frame @param {number} x @param {number} y @param {number} radius */
 function disc(frame, x, y, radius) {
   const at = pictureToCells([x, y], frame);
   return paintLine(emptyField(), at, at, (radius * frame.resized.width * GRID) / frame.original.width / frame.side, true);

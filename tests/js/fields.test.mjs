@@ -4,11 +4,11 @@ import { test } from 'node:test';
 import {
   NO_FINISH, boundsOf, cellsToPicture, combine, coverage, distances, emptyField, extentOf, finished, paintLine,
   paintPolygon, pictureToCells, stability,
-} from '../../static/js/fields.js';
+} from '../../static/js/masks/fields.js';
 import { fitFrame } from './helpers.mjs';
 
-/** @import { Field } from '../../static/js/fields.js' */
-/** @import { Point } from '../../static/js/geometry.js' */
+/** @import { Field } from '../../static/js/masks/fields.js' */
+/** @import { Point } from '../../static/js/masks/geometry.js' */
 
 const GRID = 256;
 const WHOLE = { columns: GRID, rows: GRID };

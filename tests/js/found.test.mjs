@@ -3,15 +3,15 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { compressCounts } from '../../static/js/export/runs.js';
-import { allOf, boundsOf, eachPiece, fieldOf, foundUnder, offered, originOf, withUpdate } from '../../static/js/found.js';
-import { createFrame } from '../../static/js/geometry.js';
+import { allOf, boundsOf, eachPiece, fieldOf, foundUnder, offered, originOf, withUpdate } from '../../static/js/masks/found.js';
+import { createFrame } from '../../static/js/masks/geometry.js';
 
 const SIZE = { width: 12, height: 8 };
 
 /**
  * A rectangle's run lengths in SIZE, as the server sends them.
  * @param {number} id
- * @param {import('../../static/js/geometry.js').Box} box
+ * @param {import('../../static/js/masks/geometry.js').Box} box
  */
 function sent(id, box) {
   const [left, top, right, bottom] = box;
@@ -31,10 +31,10 @@ function sent(id, box) {
   };
 }
 
-/** @type {import('../../static/js/found.js').Found} */
+/** @type {import('../../static/js/masks/found.js').Found} */
 const EMPTY = { search: 's', key: 1, status: 'running', startedAt: 0, done: 0, total: 0, eta: null, objects: new Map(), parents: {}, problem: null };
 
-/** @param {import('../../static/js/found.js').SentObject[]} added @param {Record<number, number>} parents */
+/** @param {import('../../static/js/masks/found.js').SentObject[]} added @param {Record<number, number>} parents */
 function foundWith(added, parents) {
   return withUpdate(EMPTY, { added, retracted: [], parents, done: 1, total: 4, eta_s: 3 });
 }
@@ -52,7 +52,7 @@ test('an update adds and retracts, and leaves what was before as it was', () => 
 });
 
 test('pieces are the mask, whatever its runs, up to the last pixel', () => {
-  /** @type {import('../../static/js/geometry.js').Box[]} */
+  /** @type {import('../../static/js/masks/geometry.js').Box[]} */
   const boxes = [[0, 0, 12, 8], [11, 7, 12, 8], [0, 0, 1, 1], [3, 0, 6, 8], [2, 3, 9, 5]];
   for (const box of boxes) {
     const cells = new Set();
@@ -67,7 +67,7 @@ test('pieces are the mask, whatever its runs, up to the last pixel', () => {
 
 test('a click on parts takes the smallest, on wholes the outermost around it', () => {
   const choice = offered(NESTED, []);
-  /** @param {import('../../static/js/found.js').Grain} grain @param {import('../../static/js/geometry.js').Point} at */
+  /** @param {import('../../static/js/masks/found.js').Grain} grain @param {import('../../static/js/masks/geometry.js').Point} at */
   const under = (grain, at) => foundUnder(NESTED, choice, grain, SIZE, at)?.id ?? null;
   assert.equal(under('part', [3.5, 3.5]), 3);
   assert.equal(under('part', [2.5, 2.5]), 2);

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
   boxBetween, createFrame, fitView, frameToPicture, gridRegion, pictureToFrame, pictureToStage, positionIn, stageToPicture,
-} from '../../static/js/geometry.js';
+} from '../../static/js/masks/geometry.js';
 import { fitFrame, randomFrom, randomSize } from './helpers.mjs';
 
 const random = randomFrom(7);

@@ -1,7 +1,7 @@
 // @ts-check
 /** What several tests need: reproducible chance, frames as the server fits them, bodies in the wire's layout. */
 
-import { createFrame } from '../../static/js/geometry.js';
+import { createFrame } from '../../static/js/masks/geometry.js';
 
 /**
  * A small linear congruential generator, so that a failure repeats.

@@ -1,7 +1,7 @@
 // @ts-check
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createHoverGraph, createPointGraph, sessionOptions } from '../../static/js/hover-graph.js';
+import { createHoverGraph, createPointGraph, sessionOptions } from '../../static/js/decoding/hover-graph.js';
 
 const EMBEDDING = new Float32Array(1);
 const ANSWER = { low_res_logits: Float32Array.of(1), iou_predictions: Float32Array.of(2) };

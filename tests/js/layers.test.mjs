@@ -1,8 +1,8 @@
 // @ts-check
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { SQUARES, squaresOf } from '../../static/js/layers.js';
-import { GRID } from '../../static/js/protocol.js';
+import { SQUARES, squaresOf } from '../../static/js/drawing/layers.js';
+import { GRID } from '../../static/js/masks/geometry.js';
 
 /** @param {number} seed @returns {() => number} from 0 to 1, the same for the same seed */
 function randomly(seed) {
@@ -24,7 +24,7 @@ function around(field, square) {
   return [[x - 1, y - 1], [x, y - 1], [x - 1, y], [x, y]].map(([column, row]) => field[inside(row) * GRID + inside(column)]);
 }
 
-/** @param {import('../../static/js/layers.js').Squares} squares @param {number} square */
+/** @param {import('../../static/js/drawing/layers.js').Squares} squares @param {number} square */
 function candidates({ heads, corners, owners }, square) {
   const [start, count] = [heads[square] >>> 8, heads[square] & 255];
   return Array.from({ length: count }, (_, index) => {

@@ -1,14 +1,14 @@
 // @ts-check
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { heldBytes } from '../../static/js/memory.js';
-import { INITIAL_STATE } from '../../static/js/store.js';
-import { NEW_TIMELINE, NO_WORK, advance } from '../../static/js/work.js';
+import { heldBytes } from '../../static/js/panels/memory.js';
+import { INITIAL_STATE } from '../../static/js/state/state.js';
+import { NEW_TIMELINE, NO_WORK, advance } from '../../static/js/state/work.js';
 
 const FIELD = new Float32Array(1000);
 const BASE = { key: 1, name: 'cat.jpg', phase: { status: /** @type {const} */ ('ready') }, size: null, bitmap: null,
   record: null, encodeSeconds: null, decodable: null, views: [], thumbnail: null, lens: null };
-/** @type {import('../../static/js/work.js').Thing} */
+/** @type {import('../../static/js/state/work.js').Thing} */
 const THING = { id: 1, label: 'cat', colour: '#000000', visible: true, locked: false, source: FIELD, shape: FIELD,
   finish: { smooth: 0, grow: 0, holes: 0, islands: 0 }, iou: null, steps: [] };
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
   NO_PROMPTS, chooseMask, corrects, encodePrompts, isEmpty, sameAnswer, samePrompts, withBox, withClick,
-} from '../../static/js/prompts.js';
+} from '../../static/js/masks/prompts.js';
 import { fitFrame } from './helpers.mjs';
 
 const frame = fitFrame(2048, 1024);

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
   ProtocolError, halvesToFloat32, parseDecoded, parseEmbedding, parseTensorFile, toBase64, toFloat32, toHalves,
-} from '../../static/js/protocol.js';
+} from '../../static/js/server/protocol.js';
 import { tensorFile } from './helpers.mjs';
 
 const ITEMS = 256 * 64 * 64;

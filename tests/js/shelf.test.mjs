@@ -1,7 +1,7 @@
 // @ts-check
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createShelf } from '../../static/js/shelf.js';
+import { createShelf } from '../../static/js/storage/shelf.js';
 
 /** @param {Partial<Storage>} storage */
 const shelfOf = (storage) => createShelf(() => /** @type {Storage} */ (storage));

@@ -1,20 +1,21 @@
 // @ts-check
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { NO_PROMPTS, withBox, withClick } from '../../static/js/prompts.js';
+import { NO_PROMPTS, withBox, withClick } from '../../static/js/masks/prompts.js';
+import { INITIAL_STATE } from '../../static/js/state/state.js';
+import { createStore, watch } from '../../static/js/state/store.js';
 import {
-  INITIAL_STATE, createStore, decodableFor, frameFor, isKept, missingView, nextFeedback, openQuestion, pictureView,
-  quantile, shownMask, viewInUse, watch,
-} from '../../static/js/store.js';
-import { createFrame, sameFrame } from '../../static/js/geometry.js';
-import { GRID } from '../../static/js/protocol.js';
-import { NEW_TIMELINE } from '../../static/js/work.js';
+  decodableFor, frameFor, isKept, missingView, nextFeedback, openQuestion, shownMask, viewInUse,
+} from '../../static/js/state/questions.js';
+import { pictureView, quantile } from '../../static/js/state/selectors.js';
+import { createFrame, GRID, sameFrame } from '../../static/js/masks/geometry.js';
+import { NEW_TIMELINE } from '../../static/js/state/work.js';
 import { fitFrame } from './helpers.mjs';
 
-/** @import { Prompts } from '../../static/js/prompts.js' */
-/** @import { Mask, Step } from '../../static/js/work.js' */
+/** @import { Prompts } from '../../static/js/masks/prompts.js' */
+/** @import { Mask, Step } from '../../static/js/state/work.js' */
 
-/** @type {import('../../static/js/store.js').Picture} */
+/** @type {import('../../static/js/state/state.js').Picture} */
 const PICTURE = {
   key: 1, name: 'cat.jpg', blob: new Blob(), phase: { status: 'ready' }, size: { width: 200, height: 100 },
   bitmap: null, record: null, encodeSeconds: null, decodable: null, views: [], thumbnail: null, lens: null, timeline: NEW_TIMELINE,
@@ -33,7 +34,7 @@ function maskOf(prompts) {
 const asked = (prompts, feeds = false) => ({ prompts, feeds, painted: false, pick: null, answer: null });
 /** @param {Prompts} prompts */
 const answered = (prompts) => ({ ...asked(prompts), answer: maskOf(prompts) });
-/** @param {Step[]} sketch @returns {import('../../static/js/store.js').State} */
+/** @param {Step[]} sketch @returns {import('../../static/js/state/state.js').State} */
 function readyWith(...sketch) {
   return { ...READY, picture: { ...PICTURE, timeline: { ...NEW_TIMELINE, work: { ...NEW_TIMELINE.work, sketch } } } };
 }
@@ -157,7 +158,7 @@ function closerView(x, y, side = 256) {
 const NEAR = closerView(256, 256);
 const SERVICE = /** @type {any} */ ({ status: 'ready', info: { prompt_frame: 1024, mask_threshold: 0 } });
 
-/** Zoomed in, so that 200 x 160 pixels around the middle are on the stage. @param {Partial<import('../../static/js/store.js').Picture>} [part] */
+/** Zoomed in, so that 200 x 160 pixels around the middle are on the stage. @param {Partial<import('../../static/js/state/state.js').Picture>} [part] */
 function zoomedIn(part) {
   const lens = { scale: 4, middle: /** @type {[number, number]} */ ([384, 384]) };
   const picture = { ...PICTURE, size: null, record: RECORD, decodable: WHOLE, lens, ...part };

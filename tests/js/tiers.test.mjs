@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
-import { ORT_VERSION, runtimeFor } from '../../static/js/runtime.js';
-import { chooseDecoder, forcedTier, surveyTiers, threadsFor } from '../../static/js/tiers.js';
+import { ORT_VERSION, runtimeFor } from '../../static/js/decoding/runtime.js';
+import { chooseDecoder, forcedTier, surveyTiers, threadsFor } from '../../static/js/decoding/tiers.js';
 
 const ROOT = 'http://example.org/some/prefix/?tier=wasm';
-/** @type {import('../../static/js/tiers.js').Environment} */
+/** @type {import('../../static/js/decoding/tiers.js').Environment} */
 const FULL = { gpu: 'hardware', wasm: true, isolated: true, cores: 8, suspending: true };
 
 /** @param {string} precision */

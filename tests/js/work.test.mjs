@@ -1,15 +1,15 @@
 // @ts-check
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { NO_FINISH } from '../../static/js/fields.js';
-import { NO_PROMPTS } from '../../static/js/prompts.js';
+import { NO_FINISH } from '../../static/js/masks/fields.js';
+import { NO_PROMPTS } from '../../static/js/masks/prompts.js';
 import { movedBox, partAt } from '../../static/js/tools/marks.js';
 import {
   NEW_TIMELINE, NO_WORK, advance, moved, nextColour, nextId, redone, unanswered, undone, withChange, withStep, withThing, without,
-} from '../../static/js/work.js';
+} from '../../static/js/state/work.js';
 
-/** @import { Step, Thing } from '../../static/js/work.js' */
-/** @import { Prompts } from '../../static/js/prompts.js' */
+/** @import { Step, Thing } from '../../static/js/state/work.js' */
+/** @import { Prompts } from '../../static/js/masks/prompts.js' */
 
 const FIELD = new Float32Array(1);
 /** @type {Step} */

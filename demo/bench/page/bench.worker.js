@@ -6,11 +6,11 @@
  * clock is read around whole runs only; processor time is read outside, between two calls.
  */
 
-/** @import { Tier } from '../../../static/js/tiers.js' */
-import { sessionOptions } from '../../../static/js/hover-graph.js';
-import { parseTensorFile, toFloat32 } from '../../../static/js/protocol.js';
-import { runtimeFor } from '../../../static/js/runtime.js';
-import { readEnvironment } from '../../../static/js/tiers.js';
+/** @import { Tier } from '../../../static/js/decoding/tiers.js' */
+import { sessionOptions } from '../../../static/js/decoding/hover-graph.js';
+import { parseTensorFile, toFloat32 } from '../../../static/js/server/protocol.js';
+import { runtimeFor } from '../../../static/js/decoding/runtime.js';
+import { readEnvironment } from '../../../static/js/decoding/tiers.js';
 import { countGpuWork, takeGpuWork } from './gpu-work.js';
 
 /** @typedef {typeof import('onnxruntime-web')} Ort */

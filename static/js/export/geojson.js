@@ -1,8 +1,8 @@
 // @ts-check
 /** GeoJSON in pixels, polygons with holes. sam/formats/geojson.py is its twin and has the sources. */
 
-/** @import { Files, MaskObject, Session } from './session.js' */
 /** @import { Ring } from './polygons.js' */
+/** @import { Files, MaskObject, Session } from './session.js' */
 import { channelsOf } from './session.js';
 import { objectOutline, pointsOf } from './shapes.js';
 import { encodeJson, number, stem } from './text.js';

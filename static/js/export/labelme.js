@@ -1,8 +1,8 @@
 // @ts-check
 /** LabelMe's JSON: polygons, and exact bitmaps for objects with holes. sam/formats/labelme.py is its twin. */
 
-/** @import { Runs } from './runs.js' */
 /** @import { Ring } from './polygons.js' */
+/** @import { Runs } from './runs.js' */
 /** @import { Files, MaskObject, Picture, Session } from './session.js' */
 import { encodeBilevel } from './bilevel.js';
 import { decodePng } from './png.js';

@@ -1,10 +1,10 @@
 // @ts-check
 /** From the decoder's weights to a `PointDecoder` on the kernel, with relaxed SIMD and threads where there are any. */
 
-/** @import { PointDecoder } from '../hover-graph.js' */
+/** @import { PointDecoder } from '../decoding/hover-graph.js' */
 /** @import { PointKernel } from './point-kernel.js' */
 /** @import { Recruit } from './team.js' */
-import { parseTensorFile } from '../protocol.js';
+import { parseTensorFile } from '../server/protocol.js';
 import { MOST_POINTS, createPointKernel } from './point-kernel.js';
 import { createShared, leadTeam } from './team.js';
 import { readShape } from './weights.js';

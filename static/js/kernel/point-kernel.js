@@ -21,7 +21,7 @@
  * graph's algebra and all figures.
  */
 
-/** @import { TensorFile } from '../protocol.js' */
+/** @import { TensorFile } from '../server/protocol.js' */
 /** @import { Block, Linear, View } from './weights.js' */
 import { createMemory } from './memory.js';
 import { MASKS, encodePosition, readShape, readWeights } from './weights.js';

@@ -7,7 +7,7 @@
  * with `Atomics.wait`, so the leader must not live in a page's main thread.
  */
 
-/** @import { TensorFile } from '../protocol.js' */
+/** @import { TensorFile } from '../server/protocol.js' */
 /** @import { PointKernel, Team } from './point-kernel.js' */
 import { MOST_POINTS, createPointKernel } from './point-kernel.js';
 import { MASKS } from './weights.js';

@@ -2,7 +2,7 @@
 /** A thread of the decoder: it is told its place once, says `ready` or what went wrong, and follows the team's leader. */
 
 /** @import { Recruit } from './team.js' */
-import { parseTensorFile } from '../protocol.js';
+import { parseTensorFile } from '../server/protocol.js';
 import { followTeam } from './team.js';
 
 self.addEventListener('message', async (/** @type {MessageEvent<Recruit>} */ { data: { module, weights, ...place } }) => {

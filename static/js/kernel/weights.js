@@ -6,9 +6,9 @@
  * weight is outputs x inputs, as in PyTorch, and is packed for `x . its transpose`.
  */
 
-/** @import { TensorFile } from '../protocol.js' */
+/** @import { TensorFile } from '../server/protocol.js' */
 /** @import { Memory } from './memory.js' */
-import { toFloat32 } from '../protocol.js';
+import { toFloat32 } from '../server/protocol.js';
 
 /** @typedef {{panels: number, bias: number, inputs: number, outputs: number}} Linear */
 /** @typedef {{weight: number, bias: number}} Norm addresses */

@@ -1,16 +1,18 @@
 // @ts-check
 /** Files become objects: read by the worker, given fields, and laid above what is there, as one step to undo. */
 
-/** @import { Actions } from '../actions.js' */
+/** @import { Actions } from '../actions/index.js' */
 /** @import { MaskObject } from '../export/session.js' */
-/** @import { Field } from '../fields.js' */
-/** @import { Frame } from '../geometry.js' */
-/** @import { State, Store } from '../store.js' */
-/** @import { Step, Thing } from '../work.js' */
+/** @import { Field } from '../masks/fields.js' */
+/** @import { Frame } from '../masks/geometry.js' */
+/** @import { State } from '../state/state.js' */
+/** @import { Store } from '../state/store.js' */
+/** @import { Step, Thing } from '../state/work.js' */
 /** @import { Arrival } from './reading.js' */
-import { NO_FINISH } from '../fields.js';
-import { pictureFrame, pictureSize, strip, until } from '../store.js';
-import { nextId } from '../work.js';
+import { NO_FINISH } from '../masks/fields.js';
+import { pictureFrame, pictureSize, strip } from '../state/selectors.js';
+import { until } from '../state/store.js';
+import { nextId } from '../state/work.js';
 import { MOST_OBJECTS } from './choices.js';
 import { hireClerk } from './clerk.js';
 

@@ -1,13 +1,13 @@
 // @ts-check
 /** The page's end of the worker that packs and unpacks: told of pictures little by little, so that no frame is late. */
 
+/** @import { Runs, Window } from '../export/runs.js' */
+/** @import { Picture } from '../export/session.js' */
+/** @import { Field } from '../masks/fields.js' */
+/** @import { Frame } from '../masks/geometry.js' */
 /** @import { Options } from './choices.js' */
 /** @import { Parcel } from './luggage.js' */
 /** @import { Reading } from './reading.js' */
-/** @import { Runs, Window } from '../export/runs.js' */
-/** @import { Picture } from '../export/session.js' */
-/** @import { Field } from '../fields.js' */
-/** @import { Frame } from '../geometry.js' */
 import { createMessenger } from '../messenger.js';
 import { exactMask, promptsOf } from './luggage.js';
 

@@ -1,11 +1,12 @@
 // @ts-check
 /** The button that opens the panel, which is loaded then; and what went wrong with files that came in. */
 
-/** @import { Actions } from '../actions.js' */
-/** @import { State, Store } from '../store.js' */
+/** @import { Actions } from '../actions/index.js' */
+/** @import { State } from '../state/state.js' */
+/** @import { Store } from '../state/store.js' */
 /** @import { TakeHomePanel } from './panel.js' */
 import { byId, create, find } from '../dom.js';
-import { watch } from '../store.js';
+import { watch } from '../state/store.js';
 
 /**
  * @param {Store<State>} store

@@ -1,7 +1,7 @@
 // @ts-check
 /** The cut-out on the stage, before and after its edge was softened, with a line between the two that can be moved. */
 
-/** @import { Box, View } from '../geometry.js' */
+/** @import { Box, View } from '../masks/geometry.js' */
 /** @import { Look } from './clerk.js' */
 import { create } from '../dom.js';
 

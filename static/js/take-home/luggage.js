@@ -2,12 +2,13 @@
 /** What of the page's state goes home: pictures with their objects, as the worker is told of them. */
 
 /** @import { Runs } from '../export/runs.js' */
-/** @import { Frame } from '../geometry.js' */
-/** @import { Picture, State } from '../store.js' */
-/** @import { Thing } from '../work.js' */
-import { shownField } from '../specks.js';
-import { isKept, pictureFrame, strip, workOf } from '../store.js';
-import { selectedThings } from '../work.js';
+/** @import { Frame } from '../masks/geometry.js' */
+/** @import { Picture, State } from '../state/state.js' */
+/** @import { Thing } from '../state/work.js' */
+import { isKept } from '../state/questions.js';
+import { pictureFrame, strip, workOf } from '../state/selectors.js';
+import { shownField } from '../state/specks.js';
+import { selectedThings } from '../state/work.js';
 
 /** @typedef {Pick<Thing, 'label' | 'colour' | 'visible' | 'iou' | 'steps' | 'shape' | 'frame'> & {exact?: Thing['exact']}} Item */
 /** @typedef {{name: string, blob: Blob, frame: Frame, items: readonly Item[]}} Parcel objects lowest first */

@@ -1,13 +1,15 @@
 // @ts-check
 /** The panel to take files home: what, of which objects, how; and the way back in. Loaded when it is first opened. */
 
-/** @import { Actions } from '../actions.js' */
-/** @import { State, Store } from '../store.js' */
+/** @import { Actions } from '../actions/index.js' */
+/** @import { State } from '../state/state.js' */
+/** @import { Store } from '../state/store.js' */
 /** @import { Choice, Matter, Options } from './choices.js' */
 /** @import { Clerk } from './clerk.js' */
 import { byId, create, icon, setText } from '../dom.js';
-import { clamp } from '../geometry.js';
-import { pictureSize, pictureView, strip, watch, workOf } from '../store.js';
+import { clamp } from '../masks/geometry.js';
+import { pictureSize, pictureView, strip, workOf } from '../state/selectors.js';
+import { watch } from '../state/store.js';
 import { CHOICES, GROUPS } from './choices.js';
 import { hireClerk } from './clerk.js';
 import { createLook } from './look.js';

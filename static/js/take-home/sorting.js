@@ -1,7 +1,7 @@
 // @ts-check
 /** Which files that a person drops are pictures, and which hold what was made of pictures. */
 
-/** @import { Size } from '../geometry.js' */
+/** @import { Size } from '../masks/geometry.js' */
 
 const ANNOTATIONS = /\.(json|txt|ya?ml|names|zip)$/i;
 /** Where a PNG tells its size and its colours; grey and indexed ones may be masks. */

@@ -1,7 +1,7 @@
 // @ts-check
 /** Files to take home, for the buttons that need no panel: one mask, at once. */
 
-/** @import { State } from '../store.js' */
+/** @import { State } from '../state/state.js' */
 /** @import { Options } from './choices.js' */
 /** @import { Parcel } from './luggage.js' */
 import { hireClerk } from './clerk.js';

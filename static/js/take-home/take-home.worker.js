@@ -8,7 +8,7 @@
 
 /** @import { Crop, Runs, Window } from '../export/runs.js' */
 /** @import { MaskObject, Picture, Session } from '../export/session.js' */
-/** @import { Frame } from '../geometry.js' */
+/** @import { Frame } from '../masks/geometry.js' */
 /** @import { Options } from './choices.js' */
 import { pack } from '../export/archive.js';
 import { feathered, widened } from '../export/edges.js';
@@ -20,7 +20,7 @@ import { objectOutline } from '../export/shapes.js';
 import { objectPath } from '../export/svg.js';
 import { stem } from '../export/text.js';
 import { createWork } from '../export/work.js';
-import { fieldRuns, maskField } from '../masks.js';
+import { fieldRuns, maskField } from '../masks/pixels.js';
 import { readFiles } from './reading.js';
 
 /** @typedef {Omit<MaskObject, 'mask'> & {mask: Runs | null, field: Float32Array | null, view: Frame | null}} Told one of mask and field, perhaps of a closer view */

@@ -1,7 +1,7 @@
 // @ts-check
 /** Brush and eraser: strokes on the mask, which the next click then feeds to the model. */
 
-/** @import { Point } from '../geometry.js' */
+/** @import { Point } from '../masks/geometry.js' */
 /** @import { Stroke, Tool, ToolContext } from './tool.js' */
 
 /** @type {Tool} */

@@ -1,7 +1,7 @@
 // @ts-check
 /** Pointer events as gestures: hover, tap, long press, drag, pan, pinch, wheel. Knows the stage only, not the picture. */
 
-/** @import { Point } from '../geometry.js' */
+/** @import { Point } from '../masks/geometry.js' */
 import { framewise } from './framewise.js';
 
 /**

@@ -1,7 +1,7 @@
 // @ts-check
 /** The lasso: a line around an area, which becomes mask; Shift or the right button takes it away. */
 
-/** @import { Point } from '../geometry.js' */
+/** @import { Point } from '../masks/geometry.js' */
 /** @import { Stroke, Tool, ToolContext } from './tool.js' */
 
 const STEP = 3;

@@ -1,13 +1,13 @@
 // @ts-check
 /** Pure: which placed point, box side, corner or object lies under a position, and the box that a drag makes of it. */
 
-/** @import { Box, Point, Size } from '../geometry.js' */
-/** @import { Prompts } from '../prompts.js' */
-/** @import { State } from '../store.js' */
-/** @import { Thing } from '../work.js' */
-import { covers } from '../fields.js';
-import { clamp } from '../geometry.js';
-import { frameOf, workOf } from '../store.js';
+/** @import { Box, Point, Size } from '../masks/geometry.js' */
+/** @import { Prompts } from '../masks/prompts.js' */
+/** @import { State } from '../state/state.js' */
+/** @import { Thing } from '../state/work.js' */
+import { covers } from '../masks/fields.js';
+import { clamp } from '../masks/geometry.js';
+import { frameOf, workOf } from '../state/selectors.js';
 
 /**
  * A point by its index, or a box with the sides that a drag moves: -1 the left or upper, 1 the right or lower, 0 neither.

@@ -1,10 +1,10 @@
 // @ts-check
 /** The tool that asks the model: a tap adds a point, a drag draws a box; what was placed can be moved and removed. */
 
-/** @import { Point } from '../geometry.js' */
+/** @import { Point } from '../masks/geometry.js' */
 /** @import { Stroke, Tool, ToolContext } from './tool.js' */
-import { boxBetween, isInside, positionIn } from '../geometry.js';
-import { committedPrompts, foundAt, workOf } from '../store.js';
+import { boxBetween, isInside, positionIn } from '../masks/geometry.js';
+import { committedPrompts, foundAt, workOf } from '../state/selectors.js';
 import { movedBox, objectAt, partAt } from './marks.js';
 
 const REACH = 12;

@@ -1,13 +1,15 @@
 // @ts-check
 /** Pointer and keys on the stage: the tool in use gets strokes in the picture's pixels, zoom and pan come before it. */
 
-/** @import { Actions } from '../actions.js' */
-/** @import { Point, Size } from '../geometry.js' */
-/** @import { State, Store } from '../store.js' */
+/** @import { Actions } from '../actions/index.js' */
+/** @import { Point, Size } from '../masks/geometry.js' */
+/** @import { State } from '../state/state.js' */
+/** @import { Store } from '../state/store.js' */
 /** @import { Press } from './gestures.js' */
 /** @import { Stroke, Tool, ToolContext, ToolHandlers } from './tool.js' */
-import { isInside, positionIn, stageToPicture } from '../geometry.js';
-import { committedPrompts, pictureSize, pictureView, watch } from '../store.js';
+import { isInside, positionIn, stageToPicture } from '../masks/geometry.js';
+import { committedPrompts, pictureSize, pictureView } from '../state/selectors.js';
+import { watch } from '../state/store.js';
 import { attachGestures } from './gestures.js';
 import { placesOf } from './marks.js';
 

@@ -1,9 +1,9 @@
 // @ts-check
 /** What a tool is: its name, its key, and what it makes of presses on the picture. */
 
-/** @import { Actions } from '../actions.js' */
-/** @import { Point, Size } from '../geometry.js' */
-/** @import { State } from '../store.js' */
+/** @import { Actions } from '../actions/index.js' */
+/** @import { Point, Size } from '../masks/geometry.js' */
+/** @import { State } from '../state/state.js' */
 
 /**
  * A press in pixels of the picture; positions outside it are possible. `again` tells the second of two quick taps.

@@ -2,7 +2,7 @@
 /** The real page's own decoder over the hover contract's graphs, as it is. */
 
 /** @import { Decoder, Parts } from '../bench.worker.js' */
-import { createHoverGraph, createPointGraph } from '../../../../static/js/hover-graph.js';
+import { createHoverGraph, createPointGraph } from '../../../../static/js/decoding/hover-graph.js';
 
 /**
  * @param {Parts} parts

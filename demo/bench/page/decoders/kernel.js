@@ -2,7 +2,7 @@
 /** The real page's own decoder in wasm: the hover contract's `prepare` graph, and the kernel instead of `point`. */
 
 /** @import { Decoder, Parts } from '../bench.worker.js' */
-import { createHoverGraph } from '../../../../static/js/hover-graph.js';
+import { createHoverGraph } from '../../../../static/js/decoding/hover-graph.js';
 import { compileKernel, openPointKernel } from '../../../../static/js/kernel/loader.js';
 
 /**
