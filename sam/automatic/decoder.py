@@ -180,7 +180,7 @@ def _quadruple(conv: torch.nn.ConvTranspose2d, rows: Tensor) -> Tensor:
 def _rows_in_place(logits: Tensor, grid_hw: Size) -> Tensor:
     """(M, h*w * 2*2), the quarters of every pixel together -> (M, 2h, 2w)."""
     h, w = grid_hw
-    pairs = logits.view(torch.float64).view(-1, h, w, 2)  # two neighbours in a row move as one number
+    pairs = logits.view(torch.int64).view(-1, h, w, 2)  # two neighbours in a row move as one number
     return pairs.transpose(2, 3).reshape(-1, 2 * h, w).view(torch.float32)
 
 

@@ -96,7 +96,8 @@ class CropSearch:
     @torch.no_grad()
     def ask(self, indexes: np.ndarray) -> list[Candidate]:
         """The masks of some of the points that pass all filters."""
-        points = torch.from_numpy(self.frame.points_to_model(self.points[indexes])).to(self.decoder.cells.device)
+        points_xy = self.frame.points_to_model(self.points[indexes]).astype(np.float32)  # some devices have no float64
+        points = torch.from_numpy(points_xy).to(self.decoder.cells.device)
         answers = self.decoder.answer(points)
         predicted = answers.iou[:, 1:].cpu().numpy()  # mask 0 is for prompts that are not ambiguous
         threshold = self.settings.pred_iou_thresh
