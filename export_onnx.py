@@ -9,9 +9,9 @@ from pathlib import Path
 
 from sam import VARIANTS, load_sam
 from sam.bundle import FOLDERS, FRONTENDS, PARTS, Order, fill, inspect
-from sam.contracts import DECODERS, PAGE, PREPROCESSING
 from sam.export import OPSETS, PRECISIONS, Form, Graph, VerificationError
-from sam.onnx_graph import OPSET
+from sam.graphs.contracts import DECODERS, PAGE, PREPROCESSING
+from sam.graphs.rewrites import OPSET
 
 EXAMPLES = """\
 an example per frontend:

@@ -14,8 +14,6 @@ from typing import Any
 
 import onnx
 
-from . import hugging_face
-from .contracts import DECODERS, ENCODERS, WHOLE
 from .export import (
     HOVER,
     Form,
@@ -28,9 +26,11 @@ from .export import (
     verify_hover_pair,
     write_files,
 )
+from .graphs.contracts import DECODERS, ENCODERS, WHOLE
+from .graphs.rewrites import Precision, require_whole
+from .graphs.verification import Agreement, VerificationError
+from .hub import hugging_face
 from .model import SAM
-from .onnx_graph import Precision, require_whole
-from .verification import Agreement, VerificationError
 
 FRONTENDS = (*DECODERS, "hover")
 FOLDERS = ("transformers-js", "hover")

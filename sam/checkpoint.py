@@ -24,7 +24,6 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from . import hugging_face
 from .config import (
     VARIANTS,
     DecoderConfig,
@@ -37,10 +36,11 @@ from .config import (
     ViTConfig,
     as_size,
 )
-from .downloads import DownloadError, downloaded, how_to_get
-from .downloads import download as fetch_published
+from .hub import hugging_face
+from .hub.downloads import DownloadError, downloaded, how_to_get
+from .hub.downloads import download as fetch_published
+from .hub.published import PUBLISHED, Published, find_published
 from .model import SAM
-from .published import PUBLISHED, Published, find_published
 
 State = dict[str, Tensor]
 
@@ -77,7 +77,7 @@ def load_sam(
     """Load a model, float32 and in eval mode.
 
     source: the name of an embedded model (`tiny`), a file, a Hugging Face folder, the name of a published checkpoint
-    (`vit_b`; see `sam.published`) or a Hugging Face repository (`owner/name`). Read are Meta's, MobileSAM's and
+    (`vit_b`; see `sam.hub.published`) or a Hugging Face repository (`owner/name`). Read are Meta's, MobileSAM's and
     MedSAM's `.pth`, Hugging Face `SamModel` weights, and what `SAM.save` writes; bundles (`{"model": ...}`) and common
     prefixes are unwrapped. variant: refuse anything but this one, a name in `VARIANTS` or `medsam`; a `SAMConfig`
     says what no tensor tells (the decoder's num_heads is taken as 8). Without it the configuration comes from the

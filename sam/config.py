@@ -248,5 +248,5 @@ VARIANTS: dict[str, SAMConfig] = {
 }
 """The published models differ in their image encoder only; `tiny`, our own, has a narrower decoder too.
 
-Its decoder's shape was settled by the time a hovering pointer has in a browser: see `sam.hover`.
+Its decoder's shape was settled by the time a hovering pointer has in a browser: see `sam.graphs.hover`.
 """

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from .checkpoint import whole_file
-from .downloads import home_folder
+from .hub.downloads import home_folder
 from .model import SAM
 
 Encoder = Callable[[Tensor], Tensor]
@@ -91,8 +91,8 @@ def _onnx_runtime(model: SAM) -> Encoder:
     try:
         import onnxruntime
 
-        from .contracts import NORMALIZED, example_inputs
         from .export import LARGEST_FILE, trace
+        from .graphs.contracts import NORMALIZED, example_inputs
     except ImportError as error:
         raise WayError(f"encoder {ONNX_RUNTIME}: {error}; pip install onnx onnxruntime") from error
     weights = sum(4 * weight.numel() for weight in model.image_encoder.parameters())

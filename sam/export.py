@@ -19,9 +19,9 @@ import onnx
 import torch
 from torch import nn
 
-from . import onnx_graph
 from .config import SAMConfig
-from .contracts import (
+from .graphs import rewrites
+from .graphs.contracts import (
     DECODERS,
     ENCODERS,
     POINT,
@@ -34,9 +34,8 @@ from .contracts import (
     Contract,
     example_inputs,
 )
-from .model import SAM
-from .onnx_graph import OPSET, OPSETS, PRECISIONS, Precision
-from .verification import (
+from .graphs.rewrites import OPSET, OPSETS, PRECISIONS, Precision
+from .graphs.verification import (
     MAX_ERROR,
     Agreement,
     VerificationError,
@@ -45,6 +44,7 @@ from .verification import (
     one_after_the_other,
     verify,
 )
+from .model import SAM
 
 __all__ = [
     "DECODERS",
@@ -233,7 +233,7 @@ class HoverPair:
 
 
 def export_hover_pair(model: SAM, precision: Precision = "fp32", *, opset: int = OPSET) -> HoverPair:
-    """Trace, shrink, and verify together: the decoder of `model` as `sam.hover` splits it. Errors as `export_decoder`.
+    """Trace, shrink, and verify together: the decoder of `model` as `graphs.hover` splits it. Errors: `export_decoder`.
 
     The graphs are compared with the model as it stands, not with the rearranged modules.
     """
@@ -263,11 +263,11 @@ def build(contract: Contract, module: nn.Module, probes: list[Arrays], model: SA
     """The graph of `module`, shrunk; the module's answer to the first probe gives the outputs' shapes."""
     probes = [{name: probe[name] for name in contract.inputs} for probe in probes]
     graph = trace(contract, module, probes[0], form.opset)
-    onnx_graph.constants_to_initializers(graph)
-    onnx_graph.fold_shapes(graph, probes)
-    onnx_graph.store_weights(graph, form.precision)
-    onnx_graph.name_axes(graph, _output_axes(contract, module, probes[0]))
-    onnx_graph.pin(graph, _metadata(contract, model, form.precision), form.opset)
+    rewrites.constants_to_initializers(graph)
+    rewrites.fold_shapes(graph, probes)
+    rewrites.store_weights(graph, form.precision)
+    rewrites.name_axes(graph, _output_axes(contract, module, probes[0]))
+    rewrites.pin(graph, _metadata(contract, model, form.precision), form.opset)
     return graph.SerializeToString(deterministic=True)
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .checkpoint import EMBEDDED
-from .downloads import DownloadError, Progress, cached_path, download, downloaded, how_to_get, in_megabytes
-from .published import PUBLISHED, Published, find_published
+from .hub.downloads import DownloadError, Progress, cached_path, download, downloaded, how_to_get, in_megabytes
+from .hub.published import PUBLISHED, Published, find_published
 
 
 class NotAgreedError(DownloadError):

@@ -15,7 +15,7 @@ from demo.bench.candidates import HOVER_MODULE, KERNEL_MODULE, OFFICIAL_MODULE, 
 from sam import SAM, SAMConfig, load_sam
 from sam.config import ViTConfig
 from sam.export import export_decoder, export_hover_pair
-from sam.hover import decoder_weights
+from sam.graphs.hover import decoder_weights
 
 BASELINE = "official, quantized"
 """What counts as 1.0."""

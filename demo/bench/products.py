@@ -43,7 +43,7 @@ def count(graph: bytes, inputs: Mapping[str, np.ndarray]) -> Arithmetic:
 
 def _observe(model: onnx.ModelProto, names: set[str], inputs: Mapping[str, np.ndarray]) -> dict[str, Shape]:
     """The shapes of values of the graph in a run, which gives nothing but them."""
-    from sam.onnx_graph import session
+    from sam.graphs.rewrites import session
 
     if not names:
         return {}

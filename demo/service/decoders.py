@@ -14,7 +14,7 @@ from demo.lanes import Lane
 from demo.schemas import Decoder, DecoderFile
 from sam import SAM
 from sam.export import export_hover_pair
-from sam.hover import decoder_weights
+from sam.graphs.hover import decoder_weights
 
 PRECISIONS = ("int8", "fp16")
 CONTRACT = "hover"

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sam.checkpoint import EMBEDDED, locate
-from sam.downloads import cached_path
-from sam.published import PUBLISHED, Published, find_published
+from sam.hub.downloads import cached_path
+from sam.hub.published import PUBLISHED, Published, find_published
 
 _UNFIT = re.compile(r"[^\w.-]+", re.ASCII)
 _OUR_LICENCE = "Apache-2.0"

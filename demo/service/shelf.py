@@ -26,7 +26,7 @@ from demo.problems import (
 from demo.schemas import Event, ModelOffer, ModelState
 from demo.service.models import LoadedModel
 from demo.service.offers import Offer
-from sam.downloads import DownloadError, Progress, download, in_megabytes
+from sam.hub.downloads import DownloadError, Progress, download, in_megabytes
 
 PROGRESS_INTERVAL_S = 0.25
 WAITING_LOADS = 8

@@ -1,7 +1,7 @@
-"""The mask decoder for many points of one picture: what `sam.hover` does for one point, for a batch of them.
+"""The mask decoder for many points of one picture: what `sam.graphs.hover` does for one point, for a batch of them.
 
-The algebra is `sam.hover`'s, see there why it is exact: what the picture decides is prepared once, and nothing is done
-per cell that can be done per token. What a batch adds:
+The algebra is `sam.graphs.hover`'s, see there why it is exact: what the picture decides is prepared once, and nothing
+is done per cell that can be done per token. What a batch adds:
 
 1. Tokens of all points go through their layers together, so weights are read once per batch, not once per point.
 2. Scores lie as (tokens, heads, cells): softmax over tokens runs along the processor's vectors, for tokens are few.
@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..config import Size
-from ..hover import Prepare, as_rows, by_head, look_at_each_other, update_tokens
+from ..graphs.hover import Prepare, as_rows, by_head, look_at_each_other, update_tokens
 from ..model import SAM
 from ..transformer import Attention
 from .settings import Precision
@@ -122,7 +122,7 @@ class PointDecoder:
         return attention.out_proj(seen.permute(1, 2, 0, 3).flatten(2))
 
     def _look(self, attention: Attention, tokens: Tensor, located: Tensor, cells: Tensor) -> Tensor:
-        """Tokens look at cells that differ from point to point: step 2 of `sam.hover`."""
+        """Tokens look at cells that differ from point to point: step 2 of `sam.graphs.hover`."""
         key_weight, value_weight = (by_head(layer.weight, attention) for layer in (attention.k_proj, attention.v_proj))
         queries = _heads(attention.q_proj(tokens), attention) / _root(attention)
         probes = (queries @ key_weight).flatten(1, 2).to(self.dtype)  # (B, heads * T, C)
@@ -132,7 +132,7 @@ class PointDecoder:
         return attention.out_proj(values.transpose(1, 2).flatten(2) + attention.v_proj.bias)
 
     def _cell_scores(self, attention: Attention, tokens: Tensor, located: Tensor) -> Tensor:
-        """How much every cell looks at every token: (B, T * heads, h*w); step 3 of `sam.hover`."""
+        """How much every cell looks at every token: (B, T * heads, h*w); step 3 of `sam.graphs.hover`."""
         keys = self._scaled_keys(attention, tokens)
         probes = (keys.transpose(1, 2) @ by_head(attention.q_proj.weight, attention)).transpose(1, 2)
         bias = (keys * by_head(attention.q_proj.bias[:, None], attention)[:, :, 0]).sum(-1)  # (B, T, heads)
@@ -172,7 +172,7 @@ def _block_diagonal(keys: Tensor) -> Tensor:
 
 
 def _quadruple(conv: torch.nn.ConvTranspose2d, rows: Tensor) -> Tensor:
-    """`sam.hover.quadruple` in the type of the rows."""
+    """`sam.graphs.hover.quadruple` in the type of the rows."""
     weight = conv.weight.permute(0, 2, 3, 1).flatten(1).to(rows.dtype)  # (C, 2 * 2 * C')
     return torch.addmm(conv.bias.repeat(4).to(rows.dtype), rows, weight).view(-1, conv.out_channels)
 

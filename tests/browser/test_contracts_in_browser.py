@@ -6,8 +6,8 @@ import pytest
 
 from demo.routes.page import static_folder
 from sam import encode, predict
-from sam.contracts import DECODERS, example_inputs
 from sam.export import PRECISIONS, export_decoder, export_encoder
+from sam.graphs.contracts import DECODERS, example_inputs
 
 pytestmark = pytest.mark.browser
 

@@ -9,7 +9,7 @@ import torch
 
 from sam import SAM, SAMConfig
 from sam.config import VARIANTS, DecoderConfig, TinyConfig, ViTConfig
-from sam.hover import Prepare, PrepareWithMask, decoder_weights
+from sam.graphs.hover import Prepare, PrepareWithMask, decoder_weights
 
 pytestmark = pytest.mark.browser
 

@@ -14,7 +14,7 @@ from file_server import file_server, status
 from playwright.sync_api import Locator, expect
 
 from sam import SAM, load_sam
-from sam.downloads import REPORT_INTERVAL_S
+from sam.hub.downloads import REPORT_INTERVAL_S
 
 pytestmark = pytest.mark.browser
 

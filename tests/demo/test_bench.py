@@ -24,8 +24,8 @@ from demo.bench.limits import square_product
 from demo.bench.products import count
 from demo.bench.profiles import as_text, shares
 from demo.bench.report import Findings, Table, Timing
-from sam.contracts import DECODERS, example_inputs
 from sam.export import export_decoder
+from sam.graphs.contracts import DECODERS, example_inputs
 
 ROOT = Path(__file__).parents[2]
 

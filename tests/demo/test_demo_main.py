@@ -22,7 +22,7 @@ from demo.app import create_app
 from demo.service import DemoService, LoadedModel, load_service
 from demo.settings import Settings
 from sam.encoders import EXACT
-from sam.published import PUBLISHED, Published, RemoteFile
+from sam.hub.published import PUBLISHED, Published, RemoteFile
 
 ROOT = Path(__file__).parents[2]
 GRACE_S = 30

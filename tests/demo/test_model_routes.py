@@ -18,7 +18,7 @@ from demo.app import create_app
 from demo.service import DemoService, LoadedModel, ModelShelf, Offer
 from demo.service.offers import offers_of
 from sam import SAM, downloads, load_sam
-from sam.published import Published, RemoteFile
+from sam.hub.published import Published, RemoteFile
 
 OTHER, THIRD = "other", "third"
 

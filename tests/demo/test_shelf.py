@@ -13,7 +13,7 @@ from demo.service import LoadedModel, ModelShelf, Offer
 from demo.service.models import DECODERS_BYTES
 from demo.service.offers import offers_of
 from sam import load_sam
-from sam.published import PUBLISHED
+from sam.hub.published import PUBLISHED
 
 NAMES = ("first", "second", "third")
 

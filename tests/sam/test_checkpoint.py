@@ -10,9 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from sam import SAM, CheckpointError, SAMConfig, build_sam_vit_b, hugging_face, load_sam, sam_model_registry
+from sam import SAM, CheckpointError, SAMConfig, build_sam_vit_b, load_sam, sam_model_registry
 from sam.checkpoint import EMBEDDED, infer_config
 from sam.config import VARIANTS, DecoderConfig, TinyConfig, TinyViTConfig
+from sam.hub import hugging_face
 
 
 @pytest.fixture(scope="module")

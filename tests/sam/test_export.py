@@ -21,9 +21,9 @@ from sam import export as sam_export
 from sam.bundle import FRONTENDS
 from sam.checkpoint import EMBEDDED
 from sam.config import DecoderConfig, TinyConfig, TinyViTConfig, ViTConfig
-from sam.contracts import DECODERS, ENCODERS, WHOLE, example_inputs
 from sam.export import OPSETS, PRECISIONS, VerificationError, export_decoder, export_encoder, trace, write_files
-from sam.onnx_graph import constants_to_initializers, fold_shapes
+from sam.graphs.contracts import DECODERS, ENCODERS, WHOLE, example_inputs
+from sam.graphs.rewrites import constants_to_initializers, fold_shapes
 from sam.transforms import resize_image
 
 ROOT = Path(export_onnx.__file__).parent
@@ -323,7 +323,7 @@ def test_embedded_models_int8_masks_follow_pytorch_on_a_photograph():
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_graph_that_differs_from_pytorch_is_refused(small_model, monkeypatch, precision):
-    pin = sam_export.onnx_graph.pin
+    pin = sam_export.rewrites.pin
 
     def spoil(model, *arguments):
         for weight in model.graph.initializer:
@@ -331,7 +331,7 @@ def test_a_graph_that_differs_from_pytorch_is_refused(small_model, monkeypatch, 
                 weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight)[::-1].copy(), weight.name))
         pin(model, *arguments)
 
-    monkeypatch.setattr(sam_export.onnx_graph, "pin", spoil)
+    monkeypatch.setattr(sam_export.rewrites, "pin", spoil)
     with pytest.raises(VerificationError, match="against PyTorch"):
         export_decoder(small_model, "official-multi", precision)
 

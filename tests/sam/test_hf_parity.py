@@ -11,7 +11,7 @@ from sam import SAM, SAMConfig, load_sam, save_sam
 from sam.checkpoint import infer_config
 from sam.config import VARIANTS, DecoderConfig, TinyConfig, ViTConfig
 from sam.export import export_decoder
-from sam.hugging_face import from_meta, to_meta
+from sam.hub.hugging_face import from_meta, to_meta
 from sam.transforms import resize_image
 
 transformers = pytest.importorskip("transformers")

@@ -17,8 +17,8 @@ from PIL import Image
 
 from sam.__main__ import main
 from sam.checkpoint import whole_file
-from sam.downloads import fetch
-from sam.published import RemoteFile
+from sam.hub.downloads import fetch
+from sam.hub.published import RemoteFile
 
 if not hasattr(signal, "SIGKILL"):
     pytest.skip("this system has no SIGKILL", allow_module_level=True)

@@ -7,9 +7,9 @@ import pytest
 from file_server import FileServer, file_server, ranges
 
 from sam.__main__ import main
-from sam.downloads import Progress
+from sam.hub.downloads import Progress
+from sam.hub.published import PUBLISHED, Published, RemoteFile
 from sam.obtaining import NotAgreedError, ProgressLine, ask, missing_checkpoint, obtain
-from sam.published import PUBLISHED, Published, RemoteFile
 
 CONTENT = b"weights" * 1000
 

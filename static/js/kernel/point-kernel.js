@@ -17,7 +17,7 @@
  *    the output projection, so X O^T is the picture's product with that projection, made once, times values.
  * 5. Upscaling takes 32 cells at a time through all its steps, so that their pixels never leave the cache.
  *
- * Step 4 grows with the square of the points, so many points are the graph's: `MOST_POINTS`. `sam/hover.py` has the
+ * Step 4 grows with the square of the points, so many points are the graph's: `MOST_POINTS`. `sam/graphs/hover.py` has the
  * graph's algebra and all figures.
  */
 

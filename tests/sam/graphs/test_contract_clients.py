@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sam import encode, predict
-from sam.contracts import ends, paste
 from sam.export import export_decoder, export_encoder
+from sam.graphs.contracts import ends, paste
 from sam.transforms import masks_to_original, resize_image
 
 CLICK, SECOND, BACKGROUND = (30, 20), (62, 41), (5, 50)

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from . import onnx_graph
+from . import rewrites
 from .contracts import Arrays, Contract
-from .onnx_graph import Precision
+from .rewrites import Precision
 
 Answering = Callable[[Arrays], Arrays]
 """Values by name -> answers by name; values that it does not take are passed over."""
@@ -67,7 +67,7 @@ def in_torch(contract: Contract, module: nn.Module) -> Answering:
 
 def in_runtime(contract: Contract, graph: bytes) -> Answering:
     """Answers of the contract's graph, in ONNX Runtime."""
-    session = onnx_graph.session(graph)
+    session = rewrites.session(graph)
 
     def answer(values: Arrays) -> Arrays:
         given = session.run(list(contract.outputs), {name: values[name] for name in contract.inputs})

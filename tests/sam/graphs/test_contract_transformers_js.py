@@ -13,7 +13,7 @@ from sam import encode, predict
 from sam.bundle import Order, fill
 from sam.export import Form
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 POINTS = [[[30, 20], [5, 50]], [[62, 41], [80, 10]]]
 LABELS = [[1, 0], [1, 1]]
 DTYPES = {"fp32": "fp32", "fp16": "fp16", "int8": "int8", "uint8": "q8"}

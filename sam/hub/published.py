@@ -10,7 +10,7 @@ import os
 import re
 from dataclasses import dataclass, field
 
-from .config import Preprocessing
+from ..config import Preprocessing
 
 META = "https://dl.fbaipublicfiles.com/segment_anything"
 MICRO_SAM = (

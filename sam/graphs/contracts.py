@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .config import SAMConfig
+from ..config import SAMConfig
+from ..mask_decoder import MaskDecoder
+from ..model import SAM
+from ..prompt_encoder import PromptEncoder, pad_points
+from ..transforms import ImageFrame, masks_to_original
 from .hover import PREPARED, Point, Prepare, PrepareWithMask
-from .mask_decoder import MaskDecoder
-from .model import SAM
-from .prompt_encoder import PromptEncoder, pad_points
-from .transforms import ImageFrame, masks_to_original
 
 # --- decoders --------------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from sam import export as sam_export
 from sam.checkpoint import EMBEDDED
 from sam.config import VARIANTS, DecoderConfig, TinyConfig, ViTConfig
 from sam.export import PRECISIONS, VerificationError, export_hover_pair
-from sam.hover import Point, Prepare, PrepareWithMask, normalize_rows, quadruple
+from sam.graphs.hover import Point, Prepare, PrepareWithMask, normalize_rows, quadruple
 
 CLOSE = {"rtol": 0, "atol": 1e-3}
 OTHER_SHAPES = {
@@ -186,7 +186,7 @@ def test_both_graphs_name_the_weights_the_contract_and_the_pairs_agreement(small
 
 
 def test_a_pair_that_differs_from_the_model_is_refused(small_model, monkeypatch):
-    monkeypatch.setattr("sam.hover.softmax_of_scaled", lambda scores, attention: scores.softmax(-1))
+    monkeypatch.setattr("sam.graphs.hover.softmax_of_scaled", lambda scores, attention: scores.softmax(-1))
     with pytest.raises(VerificationError, match="against PyTorch"):
         export_hover_pair(small_model)
 

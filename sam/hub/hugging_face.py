@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .config import SAMConfig, ViTConfig
+from ..config import SAMConfig, ViTConfig
 
 State = dict[str, Tensor]
 

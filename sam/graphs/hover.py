@@ -61,10 +61,10 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from .mask_decoder import MaskDecoder
-from .model import SAM
-from .prompt_encoder import PromptEncoder
-from .transformer import Attention, TwoWayAttentionBlock
+from ..mask_decoder import MaskDecoder
+from ..model import SAM
+from ..prompt_encoder import PromptEncoder
+from ..transformer import Attention, TwoWayAttentionBlock
 
 PREPARED = ("cells", "keys", "values", "queries")
 """Names of what `Prepare` gives and `Point` takes after the points, in both their orders."""

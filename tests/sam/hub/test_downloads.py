@@ -12,9 +12,10 @@ import pytest
 import torch
 from file_server import FileServer, file_server, ranges, whole
 
-from sam import CheckpointError, downloads, load_sam
-from sam.downloads import DownloadError, FileNotPublishedError, Progress, download, downloaded, fetch
-from sam.published import PUBLISHED, Published, RemoteFile, find_published, hub_checkpoint
+from sam import CheckpointError, load_sam
+from sam.hub import downloads
+from sam.hub.downloads import DownloadError, FileNotPublishedError, Progress, download, downloaded, fetch
+from sam.hub.published import PUBLISHED, Published, RemoteFile, find_published, hub_checkpoint
 
 CONTENT = bytes(range(256)) * 16_384  # 4 MiB
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
