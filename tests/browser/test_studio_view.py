@@ -131,39 +131,6 @@ def test_browser_without_webgl_shows_the_preview_and_the_pixel_grid(sam_page, ph
         assert abs(row[x + 30] - row[x + 33]) < 4, "and none within one"
 
 
-def test_work_survives_a_reload(page, photographs):
-    page.click(*CUP)
-    page.press("n")
-    kept = page.click(*TABLE)
-    inside = page.state()["things"][0]["inside"]
-    page.page.wait_for_timeout(1000)
-    page.page.reload()
-    page.wait_until_ready(photographs["coffee"])
-    assert page.state()["things"][0]["inside"] == inside
-    again = page.answer()
-    assert again.prompts == kept.prompts
-    np.testing.assert_array_equal(again.logits > 0, kept.logits > 0)
-
-
-def test_each_object_is_stored_once_and_forgotten_with_its_picture(page):
-    def stored() -> dict:
-        page.page.wait_for_timeout(1000)
-        return page.page.evaluate(_COUNT_STORED)
-
-    for place in (CUP, TABLE):
-        page.click(*place)
-        page.press("n")
-    assert stored() == {"pictures": 1, "works": 1, "fields": 4}, "each as decoded and as shown"
-    page.press("Control+z")
-    page.press("Control+z")
-    assert stored() == {"pictures": 1, "works": 1, "fields": 2}
-    page.press("Control+Shift+z")
-    page.press("Control+Shift+z")
-    assert stored()["fields"] == 4
-    page.page.locator("#strip .card-close").dispatch_event("click")
-    assert stored() == {"pictures": 0, "works": 0, "fields": 0}
-
-
 def test_several_files_at_once_open_side_by_side(sam_page, photographs):
     sam_page.open()
     chosen = [photographs[name] for name in ("coffee", "chelsea")]
@@ -263,17 +230,3 @@ def violations(page) -> list[str]:
         f"{each['id']}: {each['help']}: {json.dumps([node['html'][:120] for node in each['nodes'][:3]])}"
         for each in found
     ]
-
-
-_COUNT_STORED = """() => new Promise((resolve) => {
-    const opening = indexedDB.open('segment-anything');
-    opening.onsuccess = () => {
-        const names = [...opening.result.objectStoreNames];
-        const transaction = opening.result.transaction(names);
-        const counts = names.map((name) => [name, transaction.objectStore(name).count()]);
-        transaction.oncomplete = () => {
-            opening.result.close();
-            resolve(Object.fromEntries(counts.map(([name, { result }]) => [name, result])));
-        };
-    };
-})"""
