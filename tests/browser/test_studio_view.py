@@ -172,6 +172,36 @@ def test_fingers_tap_hold_and_pinch(sam_page, photographs):
     assert len(state["prompts"]["clicks"]) == 2, "a pinch is no click"
 
 
+def test_edges_of_cut_outs_are_offered_without_scrolling(page):
+    page.click(*CUP)
+    page.press("n")
+    page.page.locator("#take-home-button").click()
+    for name in ("Cut-outs", "Hard", "Feather", "Soft", "Save"):
+        assert in_sight(page.page.locator("#take-home").get_by_text(name, exact=True).last), name
+
+
+@pytest.mark.parametrize("context_options", [PHONE], ids=["phone"])
+def test_a_phone_shows_the_objects_first_and_the_models_name(sam_page, photographs):
+    info = sam_page.open()["service"]["info"]
+    sam_page.open_gallery(photographs["coffee"])
+    for place in (CUP, TABLE):
+        sam_page.page.touchscreen.tap(*sam_page.screen(*place))
+        sam_page.answer()
+        sam_page.press("n")
+    sam_page.page.locator("#open-panel").tap()
+    rows = sam_page.page.locator("#object-list .pick")
+    assert rows.count() == 2 and all(in_sight(row) for row in rows.all())
+    assert in_sight(sam_page.page.locator("#facts").get_by_text(info["model"]["id"], exact=True))
+
+
+def in_sight(element) -> bool:
+    """Whether the middle of it is what a pointer there would meet."""
+    return element.evaluate("""(element) => {
+        const { left, top, width, height } = element.getBoundingClientRect();
+        return element.contains(document.elementFromPoint(left + width / 2, top + height / 2));
+    }""")
+
+
 def test_question_mark_shows_the_keys(page):
     page.press("?")
     keys = page.page.get_by_role("dialog", name="Keys and gestures")
