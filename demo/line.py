@@ -128,13 +128,14 @@ class Line:
         return fits or not there
 
     def room_in_s(self, piece: Piece) -> float:
-        """Seconds until `piece` is taken."""
+        """Seconds until `piece` is taken, if it comes then."""
         ended = bisect_left(range(len(self)), True, key=lambda ended: self.has_room(piece, ended=ended))
         return self.seconds(*[*self.running, *self.turns()][:ended])
 
     def _left(self, ended: int) -> tuple[list[Piece], list[Piece]]:
-        """What runs and what waits, less as many as will have ended."""
-        return self.running[ended:], self.turns()[max(0, ended - len(self.running)) :]
+        """What runs and what waits, when so many have ended and the next have begun."""
+        left = [*self.running, *self.turns()][ended:]
+        return left[: self.workers], left[self.workers :]
 
 
 def _before_next(visitor: str, waiting: Sequence[Piece]) -> list[Piece]:

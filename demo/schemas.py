@@ -187,8 +187,9 @@ class EncoderReply(BaseModel):
 class ModelOffer(BaseModel):
     """A model that visitors may choose. `bytes`: of its weights' file, null where nobody tells.
 
-    `source`: where the weights come from, null for those that are nobody's but the server's. `problem`: a problem
-    document that says why it failed.
+    `source`: where the weights come from, null for those that are nobody's but the server's. `sha256`: what they are
+    verified against when they are downloaded, null where nobody has published it. `problem`: a problem document that
+    says why it failed.
     """
 
     id: str
@@ -197,6 +198,7 @@ class ModelOffer(BaseModel):
     citation: str
     bytes: int | None
     source: str | None
+    sha256: Sha256 | None
     state: ModelState
     default: bool
     problem: dict[str, Any] | None

@@ -8,7 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from .checkpoint import EMBEDDED
-from .hub.downloads import DownloadError, Progress, cached_path, download, downloaded, how_to_get, in_megabytes
+from .hub.downloads import (
+    DownloadError,
+    Progress,
+    cached_path,
+    download,
+    downloaded,
+    how_to_get,
+    how_verified,
+    in_megabytes,
+)
 from .hub.published import PUBLISHED, Published, find_published
 
 
@@ -32,7 +41,10 @@ def obtain(model: Published, *, agreed: bool = False) -> Path:
     if path := downloaded(model):
         return path
     if not agreed and not (sys.stdin.isatty() and ask(model)):
-        raise NotAgreedError(f"{model.name} is not on this machine; agree with --download, or {how_to_get(model)}")
+        raise NotAgreedError(
+            f"{model.name} is not on this machine; agree with --download ({how_verified(model)}), "
+            f"or {how_to_get(model)}"
+        )
     line = ProgressLine(model.title)
     try:
         return download(model, line.show)
@@ -45,6 +57,7 @@ def ask(model: Published, answer: Callable[[str], str] = input) -> bool:
     size = in_megabytes(model.weights.size) if model.weights.size else "size unknown"
     print(f"{model.title}: {size} from {model.weights.address}")
     print(f"  licence {model.licence}; {model.citation}")
+    print(f"  {how_verified(model)}")
     print(f"  to {cached_path(model)}")
     try:
         return answer("Download? [y/N] ").strip().lower() in ("y", "yes")

@@ -26,6 +26,8 @@ TOLERANCES = (1.0, 0.75, 0.6, 0.5, 0.35, 0.0)
 """Errors in pixels that an outline without a stated tolerance tries in turn."""
 MOST_PAIRS = 500_000
 """Pairs of edges compared at once, for memory's sake."""
+RUN = 64
+"""Points of a ring that are compared together, or passed over together, when the nearest are looked for."""
 LEAST_IOU = 0.997
 """What such an outline keeps of its mask at least; other tools' drawing may take another 0.002."""
 
@@ -352,10 +354,29 @@ def keyhole(rings: Sequence[np.ndarray]) -> np.ndarray:
     passed both ways, between their nearest points. Filling by the even-odd rule, bridges cover nothing."""
     joined = rings[0]
     for ring in rings[1:]:
-        apart = ((joined[:, None] - ring[None]) ** 2).sum(-1)
-        here, there = divmod(int(apart.argmin()), len(ring))
+        here, there = _nearest(joined, ring)
         joined = np.concatenate([joined[: here + 1], ring[there:], ring[: there + 1], joined[here:]])
     return joined
+
+
+def _nearest(one: np.ndarray, other: np.ndarray) -> tuple[int, int]:
+    """Where two rings are nearest to each other: an index in each, of equals the first in `one`, then in `other`.
+
+    Neighbours on a ring lie together, so runs of them are passed over where the box around them is too far away.
+    """
+    runs = np.arange(0, len(one), RUN)
+    low, high = np.minimum.reduceat(one, runs), np.maximum.reduceat(one, runs)
+    to_first = ((one - other[0]) ** 2).sum(-1)
+    best = (to_first.min(), int(to_first.argmin()), 0)
+    for there in range(0, len(other), RUN):
+        part = other[there : there + RUN]
+        gaps = (np.maximum(0, np.maximum(low - part.max(0), part.min(0) - high)) ** 2).sum(-1)
+        for run in np.flatnonzero(gaps <= best[0]):
+            if gaps[run] <= best[0]:
+                apart = ((one[runs[run] : runs[run] + RUN, None] - part) ** 2).sum(-1)
+                i, j = divmod(int(apart.argmin()), len(part))
+                best = min(best, (apart[i, j], int(runs[run]) + i, there + j))
+    return best[1:]
 
 
 def fill_holes(mask: np.ndarray, largest: float = float("inf")) -> np.ndarray:

@@ -26,7 +26,7 @@ from demo.problems import (
 from demo.schemas import Event, ModelOffer, ModelState
 from demo.service.models import LoadedModel
 from demo.service.offers import Offer
-from sam.hub.downloads import DownloadError, Progress, download, in_megabytes
+from sam.hub.downloads import DownloadError, Progress, download, how_verified, in_megabytes
 
 PROGRESS_INTERVAL_S = 0.25
 WAITING_LOADS = 8
@@ -187,6 +187,7 @@ class ModelShelf:
             citation=offer.citation,
             bytes=offer.bytes,
             source=offer.published.weights.address if offer.published else None,
+            sha256=offer.published.weights.sha256 or None if offer.published else None,
             state=place.state,
             default=offer.id == self.first,
             problem=failure.document() if failure else None,
@@ -299,6 +300,7 @@ def _terms(offer: Offer) -> str:
     size = in_megabytes(offer.bytes) if offer.bytes else "of unknown size"
     return (
         f"{offer.title}, {size} from {offer.published.weights.address}, licence {offer.licence}; {offer.citation}; "
+        f"{how_verified(offer.published)}; "
         'send {"agreed": true} to agree'
     )
 

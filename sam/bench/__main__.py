@@ -1,4 +1,4 @@
-"""`python -m sam.bench`: everything mode and encoder against `segment_anything`, same weights, interleaved."""
+"""`python -m sam.bench`: everything mode and encoder against `segment_anything`, interleaved; and merging of tiles."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import torch
 from .encoder import compete_encoders, encoders_as_markdown
 from .everything import ORIGINAL, Result, Task, compete, peak_megabytes
 from .gpu import compete_on_gpu, gpu_as_markdown
+from .merging import merge_tiles, merging_as_markdown
 
 GALLERY = Path(__file__).parents[2] / "static" / "gallery"
 EPILOG = """\
@@ -23,6 +24,7 @@ examples:
   python -m sam.bench --only everything --model tiny --precision fp32 --rounds 5
   python -m sam.bench --only encoder --model random:vit_b
   python -m sam.bench --only gpu                 where PyTorch finds a CUDA device
+  python -m sam.bench --only merging             what 1,000 tiles of a large picture find, without a model
 Times are medians of processor seconds, so that others on the machine disturb little; set OMP_NUM_THREADS=1 for one
 core. "decoder" is everything but encoding the picture. Memory is the peak above what the process held with the model
 loaded, each contestant in a process of its own; it is measured on Linux.
@@ -36,7 +38,12 @@ def main(arguments: list[str] | None = None) -> int:
         if options.memory_of:
             print(peak_megabytes(tasks(options)[0], options.memory_of))
             return 0
-        sections = {"everything": measure_everything, "encoder": measure_encoder, "gpu": measure_gpu}
+        sections = {
+            "everything": measure_everything,
+            "encoder": measure_encoder,
+            "gpu": measure_gpu,
+            "merging": measure_merging,
+        }
         findings = {name: measure(options) for name, measure in sections.items() if options.only in (None, name)}
         if options.output:
             document = findings.get(options.only, findings)
@@ -80,6 +87,13 @@ def measure_gpu(options: argparse.Namespace) -> dict[str, list[dict]]:
     return findings
 
 
+def measure_merging(options: argparse.Namespace) -> dict[str, list[dict]]:
+    """What a large picture's tiles cost beyond the model."""
+    results = merge_tiles(options.tiles or ([16] if options.quick else [100, 400, 1000]), options.things)
+    print(merging_as_markdown(results), flush=True)
+    return {"synthetic": [result.as_dict() for result in results]}
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     described = argparse.ArgumentParser(
@@ -88,12 +102,16 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    described.add_argument("--only", choices=("everything", "encoder", "gpu"), help="one section instead of all")
+    described.add_argument(
+        "--only", choices=("everything", "encoder", "gpu", "merging"), help="one section instead of all"
+    )
     described.add_argument("--model", action="append", help="tiny, random:VARIANT or a file; may be repeated")
     described.add_argument("--precision", action="append", choices=("fp32", "bf16"), help="default both")
     described.add_argument("--picture", type=Path, default=GALLERY / "coffee.jpg")
     described.add_argument("--points", type=int, default=32, help="points along each side of the grid")
     described.add_argument("--rounds", type=int, default=3)
+    described.add_argument("--tiles", type=int, action="append", help="tiles whose masks are merged; may be repeated")
+    described.add_argument("--things", type=int, default=20, help="things in each of these tiles")
     described.add_argument("--no-memory", action="store_true", help="do not measure memory")
     described.add_argument("--output", type=Path, help="write the numbers to this JSON file")
     described.add_argument("--quick", action="store_true", help="6 x 6 points, one round, tiny unless others are named")

@@ -98,6 +98,13 @@ def how_to_get(model: Published) -> str:
     )
 
 
+def how_verified(model: Published) -> str:
+    """What will tell that the weights are the published ones, in a few words for whoever is to agree."""
+    if digest := model.weights.sha256:
+        return f"verified against SHA-256 {digest[:12]}..."
+    return "unverified: no SHA-256 is published, what the server itself says of its file is all that is compared"
+
+
 def in_megabytes(size: int) -> str:
     """`375 MB`, `2.56 GB`."""
     return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

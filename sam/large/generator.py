@@ -2,71 +2,27 @@
 
 from __future__ import annotations
 
-import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
-from ..automatic.boxes import ends_excluded, suppress_duplicates, xywh
-from ..automatic.candidates import Candidate, Record, Selection, segmentation
+from ..automatic.candidates import Candidate, Record, Selection
 from ..automatic.generator import Update
 from ..automatic.grids import Crop, point_grids
-from ..automatic.regions import clean
-from ..automatic.runs import area
 from ..automatic.search import search
-from ..automatic.settings import OutputMode, Settings
-from ..config import Size
+from ..automatic.settings import Settings
 from ..model import SAM
-from .runs import enlarged, inside, placed
-from .seams import Found, cut_sides, join
+from .merging import Change, Merging, Thing
+from .runs import placed
 from .sources import ArraySource, Source
 from .tiles import Level, levels
 
 SMALLEST_SHARE = 1 / 32
 """What is shorter than this share of a tile is left to the next finer level, which shows it twice as large."""
-
-
-@dataclass(frozen=True, eq=False)
-class Thing:
-    """One thing of the answer: where it was found, and its box in the picture, XYXY of outermost pixels."""
-
-    found: Found
-    level: Level
-    box: np.ndarray
-
-    @classmethod
-    def of(cls, found: Found, level: Level) -> Thing:
-        """With the level's pixels turned into the picture's."""
-        last = np.array(level.picture_hw[::-1] * 2) - 1
-        ends = ends_excluded(found.box) * level.scale - np.array([0, 0, 1, 1])
-        return cls(found, level, np.minimum(ends, last))
-
-    @property
-    def key(self) -> tuple[int, Any]:
-        """What tells it from every other."""
-        return (self.level.scale, self.found.places)
-
-    @property
-    def rank(self) -> tuple[int, float, Any]:
-        """Which of two duplicates is better: the more finely seen, then the one of better predicted quality."""
-        return (self.level.scale, -self.found.mean("predicted_iou"), self.found.places)
-
-    def record(self, output_mode: OutputMode) -> Record:
-        """The thing as Meta's generator describes it, in pixels of the picture."""
-        runs = enlarged(self.found.runs, self.level.hw[0], self.level.scale, self.level.picture_hw)
-        tiles = np.array([self.level.view(candidate.place[0]).box for candidate in self.found.candidates])
-        points = [self.level.scale * candidate.point_xy for candidate in self.found.candidates]
-        return {
-            "segmentation": segmentation(runs, self.level.picture_hw, output_mode),
-            "area": area(runs),
-            "bbox": xywh(self.box),
-            "predicted_iou": self.found.mean("predicted_iou"),
-            "point_coords": [point.tolist() for point in points],
-            "stability_score": self.found.mean("stability"),
-            "crop_box": xywh(np.concatenate([tiles[:, :2].min(0), tiles[:, 2:].max(0)])),
-        }
 
 
 class TiledMaskGenerator:
@@ -111,10 +67,12 @@ class TiledMaskGenerator:
         A mask that was joined names a point for each of its pieces, and in `crop_box` the box around their tiles.
         The same picture and settings give the same records in the same order.
         """
-        things: list[Thing] = []
+        kept: dict[Any, Thing] = {}
         for step in self._steps(as_source(picture), lambda: False):
-            things = step.things
-        return [thing.record(self.settings.output_mode) for thing in best_first(things)]
+            for thing in step.change.dropped:
+                del kept[thing.key]
+            kept |= {thing.key: thing for thing in step.change.added}
+        return [thing.record(self.settings.output_mode) for thing in sorted(kept.values(), key=attrgetter("standing"))]
 
     def generate_iter(
         self, picture: Source | np.ndarray, *, cancelled: Callable[[], bool] = lambda: False
@@ -126,16 +84,16 @@ class TiledMaskGenerator:
         decoder; when it says so the updates end. Leaving the loop cancels too.
         """
         numbers: dict[Any, int] = {}
-        shown: set[int] = set()
+        order = Order()
         for step in self._steps(as_source(picture), cancelled):
-            current = {numbers.setdefault(thing.key, len(numbers)): thing for thing in best_first(step.things)}
-            added = {
-                number: thing.record(self.settings.output_mode)
-                for number, thing in current.items()
-                if number not in shown
-            }
-            yield Update(added, tuple(sorted(shown - current.keys())), tuple(current), step.done, step.total)
-            shown = set(current)
+            retracted = [numbers[thing.key] for thing in step.change.dropped]
+            for thing in step.change.dropped:
+                order.remove(thing)
+            added = {numbers.setdefault(thing.key, len(numbers)): thing for thing in step.change.added}
+            for number, thing in added.items():
+                order.add(thing, number)
+            records = {number: thing.record(self.settings.output_mode) for number, thing in added.items()}
+            yield Update(records, tuple(sorted(retracted)), tuple(order.numbers), step.done, step.total)
 
     def _steps(self, source: Source, cancelled: Callable[[], bool]) -> Iterator[Step]:
         planned = levels(source.hw, self.tile, self.overlap, self.scales)
@@ -143,20 +101,15 @@ class TiledMaskGenerator:
         done, total = 0, points * sum(len(level.boxes) for level in planned)
         finished: list[Thing] = []
         for level in planned:
-            candidates: list[Candidate] = []
             smallest = self.tile * SMALLEST_SHARE if level is not planned[-1] else 0
+            merging = Merging(level, finished, self.settings, smallest)
             for number in range(len(level.boxes)):
                 found = self._tile(source, level, number, cancelled)
                 if found is None:
                     return
-                candidates += found
                 done += points
-                last = number == len(level.boxes) - 1
-                things = self._joined(candidates, level) if last else _provisional(candidates, level)
-                things = [thing for thing in things if np.ptp(thing.found.box.reshape(2, 2), axis=0).max() >= smallest]
-                current = distinct(finished + things, self.settings.crop_nms_thresh)
-                yield Step(current, done, total)
-            finished = current
+                yield Step(merging.add(found), done, total)
+            finished = merging.things
 
     def _tile(self, source: Source, level: Level, number: int, cancelled: Callable[[], bool]) -> list[Candidate] | None:
         """The tile's distinct masks in the level's pixels; None when cancelled."""
@@ -171,40 +124,38 @@ class TiledMaskGenerator:
         corner, crop = level.boxes[number][:2], Crop(level.boxes[number], level.scale)
         return [_moved(candidate, number, crop, corner, image.shape[0], level) for candidate in selection.current()]
 
-    def _joined(self, candidates: Sequence[Candidate], level: Level) -> list[Thing]:
-        least = -(-self.settings.min_mask_region_area // level.scale**2)
-        return [Thing.of(_cleaned(found, level.hw, least), level) for found in join(candidates, level)]
-
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """The answer after a tile, and how many of the points of all tiles are `done`."""
+    """What a tile changed in the answer, and how many of the points of all tiles are `done`."""
 
-    things: list[Thing]
+    change: Change
     done: int
     total: int
+
+
+class Order:
+    """Numbers of things in the order of the answer, kept as things come and go."""
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+        self._standings: list[Any] = []
+
+    def add(self, thing: Thing, number: int) -> None:
+        """Put a thing's number where it stands."""
+        place = bisect_left(self._standings, thing.standing)
+        self._standings.insert(place, thing.standing)
+        self.numbers.insert(place, number)
+
+    def remove(self, thing: Thing) -> None:
+        """Take it out again."""
+        place = bisect_left(self._standings, thing.standing)
+        del self._standings[place], self.numbers[place]
 
 
 def as_source(picture: Source | np.ndarray) -> Source:
     """An array (H, W, 3) uint8 as a source; sources as they are."""
     return ArraySource(picture) if isinstance(picture, np.ndarray) else picture
-
-
-def best_first(things: Sequence[Thing]) -> list[Thing]:
-    """By predicted quality, then by what is more finely seen."""
-    return sorted(things, key=lambda thing: (-thing.found.mean("predicted_iou"), thing.rank))
-
-
-def distinct(things: Sequence[Thing], iou_threshold: float) -> list[Thing]:
-    """Without those whose box repeats that of one more finely seen, or as finely and better."""
-    ranked = sorted(things, key=lambda thing: thing.rank)
-    boxes = np.array([thing.box for thing in ranked])
-    return [ranked[index] for index in suppress_duplicates(boxes, -np.arange(len(ranked)), iou_threshold)]
-
-
-def _provisional(candidates: Sequence[Candidate], level: Level) -> list[Thing]:
-    """What tiles show whole, before the level is done."""
-    return [Thing.of(Found.whole(item), level) for item in candidates if not cut_sides(item, level).any()]
 
 
 def _moved(
@@ -219,14 +170,3 @@ def _moved(
         box=candidate.box + np.tile(corner, 2),
         runs=placed(candidate.runs, height, corner, level.hw[0]),
     )
-
-
-def _cleaned(found: Found, level_hw: Size, least: int) -> Found:
-    """Holes filled and islands removed, in a window around the mask so wide that what surrounds it is no hole."""
-    if least <= 1 or not len(found.runs):
-        return found
-    margin = 1 + math.isqrt(least)
-    x0, y0 = np.maximum(found.box[:2] - margin, 0).tolist()
-    x1, y1 = np.minimum(found.box[2:] + 1 + margin, level_hw[::-1]).tolist()
-    part = clean(inside(found.runs, level_hw[0], (x0, y0, x1 - x0, y1 - y0)), (y1 - y0, x1 - x0), least)
-    return found.cleaned(placed(part, y1 - y0, (x0, y0), level_hw[0]), level_hw[0])

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 
 import numpy as np
 
@@ -88,9 +87,9 @@ def _partners(candidates: Sequence[Candidate], cut: Sequence[np.ndarray], level:
     by_tile: dict[int, list[int]] = {}
     for index, candidate in enumerate(candidates):
         by_tile.setdefault(candidate.place[0], []).append(index)
-    for one, other in combinations(by_tile, 2):
-        shared = common(level.boxes[one], level.boxes[other])
-        if shared is not None:
+    for one, other in level.overlapping():
+        if one in by_tile and other in by_tile:
+            shared = common(level.boxes[one], level.boxes[other])
             yield from _matched(by_tile[one], by_tile[other], shared, candidates, cut, level.hw[0])
 
 
@@ -123,10 +122,10 @@ def _reaches(candidate: Candidate, window: Window) -> bool:
     return bool(x0 < x + width and y0 < y + height and x1 >= x and y1 >= y)
 
 
-def common(one: Box, other: Box) -> Window | None:
-    """What two boxes x0, y0, x1, y1 share, as a window; None for nothing."""
+def common(one: Box, other: Box) -> Window:
+    """What two overlapping boxes x0, y0, x1, y1 share, as a window."""
     x0, y0, x1, y1 = max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3])
-    return (x0, y0, x1 - x0, y1 - y0) if x0 < x1 and y0 < y1 else None
+    return (x0, y0, x1 - x0, y1 - y0)
 
 
 def _iou(one: np.ndarray, other: np.ndarray) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -31,6 +32,15 @@ class Level:
     def hw(self) -> Size:
         """Height and width of the picture in pixels of the level."""
         return (-(-self.picture_hw[0] // self.scale), -(-self.picture_hw[1] // self.scale))
+
+    def overlapping(self) -> Iterator[tuple[int, int]]:
+        """Pairs of tiles that share pixels, each with the smaller number first."""
+        lefts, rights, tops, bottoms = (sorted({box[side] for box in self.boxes}) for side in (0, 2, 1, 3))
+        for one, (x0, y0, x1, y1) in enumerate(self.boxes):
+            columns = range(bisect_right(rights, x0), bisect_left(lefts, x1))
+            rows = range(bisect_right(bottoms, y0), bisect_left(tops, y1))
+            others = (row * len(lefts) + column for row in rows for column in columns)
+            yield from ((one, other) for other in others if other > one)
 
     def view(self, number: int) -> View:
         """The tile's view of the picture."""

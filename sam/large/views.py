@@ -58,7 +58,3 @@ class View:
     def from_picture(self, points_xy: np.ndarray) -> np.ndarray:
         """Pixels of the picture -> pixels of the view; (..., 2) to float64."""
         return (np.asarray(points_xy, dtype=np.float64) - self.window[:2]) / self.scale
-
-    def to_picture(self, points_xy: np.ndarray) -> np.ndarray:
-        """Pixels of the view -> pixels of the picture; (..., 2) to float64."""
-        return np.asarray(points_xy, dtype=np.float64) * self.scale + self.window[:2]

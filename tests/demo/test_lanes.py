@@ -33,6 +33,17 @@ def test_work_runs_in_order_on_one_thread(lane):
     assert len({thread for _, thread in seen}) == 1
 
 
+def test_as_many_pieces_run_at_once_as_there_are_workers():
+    lane, both, gate = Lane("test", capacity=10, first_s=1, workers=2), threading.Barrier(3), threading.Event()
+    running = [lane.submit(lambda: (both.wait(60), gate.wait())) for _ in range(2)]
+    both.wait(60)
+    waiting = lane.submit(int)
+    assert lane.ahead_of(waiting) == 1 and not waiting.done()
+    gate.set()
+    assert waiting.result(60) == 0 and all(future.result(60) for future in running)
+    lane.close()
+
+
 def test_a_full_lane_refuses_and_says_when_to_come_back(lane):
     gate = threading.Event()
     lane.submit(gate.wait, weight=6)

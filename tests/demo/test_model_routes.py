@@ -17,7 +17,8 @@ from safetensors.numpy import load as read_tensors
 from demo.app import create_app
 from demo.service import DemoService, LoadedModel, ModelShelf, Offer
 from demo.service.offers import offers_of
-from sam import SAM, downloads, load_sam
+from sam import SAM, load_sam
+from sam.hub import downloads
 from sam.hub.published import Published, RemoteFile
 
 OTHER, THIRD = "other", "third"
@@ -230,6 +231,15 @@ def test_nothing_is_fetched_without_a_yes_and_the_refusal_says_to_what(world, pu
         assert type_of(browser.post("/api/models/far/load")) == "not-downloaded"
         assert type_of(browser.post("/api/images?model=far", content=png(seed=7))) == "not-downloaded"
         assert server.asked == []
+
+
+@pytest.mark.parametrize(("known", "said"), [({}, "verified against SHA-256"), ({"sha256": ""}, "unverified: no SHA")])
+def test_visitors_are_told_what_verifies_a_download_before_they_agree(world, published, known, said):
+    with file_server(published.content, ranges()) as server:
+        offer = published(server, **known)
+        browser = world(offer, downloads=True)
+        assert offer_of(browser, "far")["sha256"] == (offer.published.weights.sha256 or None)
+        assert f"; {said}" in browser.post("/api/models/far/download", json={}).json()["detail"]
 
 
 def test_visitors_cannot_agree_where_the_operator_did_not(world, published):

@@ -12,7 +12,7 @@ import { cutOut, read as readMasks } from '../../static/js/export/masks.js';
 import { matte } from '../../static/js/export/matte.js';
 import { decodePng, encodePng } from '../../static/js/export/png.js';
 import {
-  crossingRings, fill, fillHoles, iou, outline, removeIslands, simplify, simplifyTogether, trace,
+  crossingRings, fill, fillHoles, iou, keyhole, outline, removeIslands, simplify, simplifyTogether, trace,
 } from '../../static/js/export/polygons.js';
 import {
   compressCounts, cropRuns, decodeRuns, decompressCounts, encodeRuns, placeCrop, windowOf,
@@ -37,6 +37,14 @@ const texts = (/** @type {Record<string, Uint8Array>} */ files) => (
   Object.fromEntries(Object.entries(files).map(([name, data]) => [name, Buffer.from(data).toString()])));
 const only = (/** @type {Record<string, Uint8Array>} */ files) => Object.values(files)[0];
 const random = randomFrom(5);
+
+/** A ring whose neighbours lie together, on whole pixels: many are equally near. @param {number} x @param {number} y */
+function wander(x, y) {
+  return Array.from({ length: 3 + Math.floor(random() * 200) }, () => {
+    [x, y] = [x + Math.floor(random() * 3) - 1, y + Math.floor(random() * 3) - 1];
+    return [x, y];
+  });
+}
 
 /** A mask of noise of some density. @param {number} width @param {number} height @param {number} density */
 function noise(width, height, density) {
@@ -120,6 +128,17 @@ test('any mask survives its run lengths, its crop and compression', () => {
     assert.deepEqual(decompressCounts(compressCounts(runs.counts)), runs.counts);
     const { width, height } = windowOf(runs);
     assert.equal(width * height === 0, !crop.data.includes(1));
+  }
+});
+
+test('a bridge joins the first of the nearest points of two rings', () => {
+  for (let i = 0; i < 40; i += 1) {
+    const [one, other] = [wander(0, 0), wander(Math.floor(random() * 60) - 30, Math.floor(random() * 60) - 30)];
+    const apart = one.flatMap(([x, y]) => other.map(([u, v]) => (x - u) ** 2 + (y - v) ** 2));
+    const least = apart.indexOf(apart.reduce((a, b) => Math.min(a, b)));
+    const [here, there] = [Math.floor(least / other.length), least % other.length];
+    const joined = [...one.slice(0, here + 1), ...other.slice(there), ...other.slice(0, there + 1), ...one.slice(here)];
+    assert.deepEqual([...keyhole([one, other].map((ring) => Float64Array.from(ring.flat())))], joined.flat());
   }
 });
 

@@ -16,12 +16,13 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import export_onnx
-from sam import SAM, VARIANTS, SAMConfig, encode, load_sam, verification
+from sam import SAM, VARIANTS, SAMConfig, encode, load_sam
 from sam import export as sam_export
 from sam.bundle import FRONTENDS
 from sam.checkpoint import EMBEDDED
 from sam.config import DecoderConfig, TinyConfig, TinyViTConfig, ViTConfig
 from sam.export import OPSETS, PRECISIONS, VerificationError, export_decoder, export_encoder, trace, write_files
+from sam.graphs import verification
 from sam.graphs.contracts import DECODERS, ENCODERS, WHOLE, example_inputs
 from sam.graphs.rewrites import constants_to_initializers, fold_shapes
 from sam.transforms import resize_image

@@ -75,7 +75,7 @@ def test_a_failed_write_leaves_the_old_file(model, tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("sam.checkpoint.os.replace", fail)
+    monkeypatch.setattr("sam.checkpoint.saving.os.replace", fail)
     with pytest.raises(OSError, match="disk full"):
         save_sam(model, path, "meta")
     assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"old"]

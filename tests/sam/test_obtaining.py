@@ -1,4 +1,4 @@
-"""Nothing is downloaded without a yes, and the yes is asked for with size, licence and place."""
+"""Nothing is downloaded without a yes, and the yes is asked for with size, licence, place and what verifies it."""
 
 import hashlib
 import sys
@@ -8,7 +8,7 @@ from file_server import FileServer, file_server, ranges
 
 from sam.__main__ import main
 from sam.hub.downloads import Progress
-from sam.hub.published import PUBLISHED, Published, RemoteFile
+from sam.hub.published import PUBLISHED, Published, RemoteFile, find_published
 from sam.obtaining import NotAgreedError, ProgressLine, ask, missing_checkpoint, obtain
 
 CONTENT = b"weights" * 1000
@@ -33,7 +33,8 @@ def terminal(monkeypatch, answer: str) -> None:
 @pytest.mark.parametrize("answer", ["", "n", "nope", "yess"])
 def test_anything_but_yes_is_a_no(server, monkeypatch, answer):
     terminal(monkeypatch, answer)
-    with pytest.raises(NotAgreedError, match=r"fake is not on this machine; agree with --download, or download http"):
+    told = r"fake is not on this machine; agree with --download \(verified .*\), or download http"
+    with pytest.raises(NotAgreedError, match=told):
         obtain(PUBLISHED["fake"])
     assert server.asked == []
 
@@ -44,6 +45,15 @@ def test_a_yes_on_a_terminal_is_enough(server, monkeypatch, answer, capsys):
     assert obtain(PUBLISHED["fake"]).read_bytes() == CONTENT
     said = capsys.readouterr().out
     assert all(part in said for part in ("A fake", "0 MB", server.address, "CC0", "Nobody 2026", "fake.pth"))
+    assert f"  verified against SHA-256 {hashlib.sha256(CONTENT).hexdigest()[:12]}" in said
+
+
+@pytest.mark.parametrize("name", ["owner/name", "hf:owner/name"])
+def test_what_has_no_published_digest_is_called_unverified_before_the_yes(name, capsys):
+    with pytest.raises(NotAgreedError, match="unverified: no SHA-256 is published"):
+        obtain(find_published(name))
+    assert not ask(find_published(name), lambda question: "n")
+    assert "\n  unverified: no SHA-256 is published" in capsys.readouterr().out
 
 
 def test_without_a_terminal_nobody_can_agree_by_accident(server, monkeypatch):

@@ -1,5 +1,7 @@
 """Masks as polygons: tracing is exact, simplifying keeps its promise, what comes out is valid for strict readers."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -132,6 +134,33 @@ def test_one_ring_with_bridges_covers_what_its_rings_cover(mask):
     rings = trace(mask)
     if rings:
         np.testing.assert_array_equal(fill_even_odd(keyhole(rings), *mask.shape[::-1]), mask)
+
+
+def walk(steps, start):
+    """A ring whose neighbours lie together, on whole pixels, so that many points are equally near."""
+    return np.cumsum(np.array(steps) - 1, axis=0) + start
+
+
+STEPS = st.integers(3, 300).flatmap(lambda n: arrays(np.int8, (n, 2), elements=st.integers(0, 2)))
+
+
+@given(steps=st.lists(STEPS, min_size=2, max_size=2), start=st.tuples(st.integers(-30, 30), st.integers(-30, 30)))
+def test_a_bridge_joins_the_first_of_the_nearest_points(steps, start):
+    one, other = walk(steps[0], (0, 0)), walk(steps[1], start)
+    apart = ((one[:, None] - other) ** 2).sum(-1)
+    here, there = divmod(int(apart.argmin()), len(other))
+    joined = np.concatenate([one[: here + 1], other[there:], other[: there + 1], one[here:]])
+    np.testing.assert_array_equal(keyhole([one, other]), joined)
+
+
+def test_a_bridge_between_long_rings_takes_little_memory():
+    turns = np.linspace(0, 2 * np.pi, 7000, endpoint=False)
+    circle = np.stack([np.cos(turns), np.sin(turns)], axis=1)
+    tracemalloc.start()
+    keyhole([900 * circle, 500 * circle[::-1]])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * 2**20, "all pairs of points would take 390 MB a number"
 
 
 # --- simplifying ------------------------------------------------------------------------------------------------

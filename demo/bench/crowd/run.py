@@ -86,7 +86,6 @@ class Crowd:
                 outcome = Outcome(Tally(), times)
                 asyncio.run(self._crowd(address, album, outcome, process))
             outcome.exit_code = process.wait(STOPPING_S)
-            outcome.stopping_s = time.monotonic() - outcome.tally.stopped_at
             log.seek(0)
             outcome.log = log.read()
         return outcome
@@ -102,6 +101,7 @@ class Crowd:
         outcome.tally.stop()
         process.send_signal(signal.SIGTERM)
         await asyncio.to_thread(process.wait, STOPPING_S)
+        outcome.stopping_s = time.monotonic() - outcome.tally.stopped_at
         await asyncio.sleep(1)  # for the last answers
         outcome.lost = outcome.tally.total("wrong") - wrong
         for task in tasks:

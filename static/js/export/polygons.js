@@ -15,6 +15,8 @@
 export const TOLERANCES = [1, 0.75, 0.6, 0.5, 0.35, 0];
 export const LEAST_IOU = 0.997;
 const INSET = 0.25;
+/** Points of a ring that are compared together, or passed over together, when the nearest are looked for. */
+const RUN = 64;
 
 /** Directions: right, down, left, up; and the pixels to the right and left hand of an edge that starts at a corner. */
 const STEPS = [[1, 0], [0, 1], [-1, 0], [0, -1]];
@@ -501,24 +503,62 @@ export function keyhole(rings) {
   let joined = rings[0];
   for (const ring of rings.slice(1)) {
     const [here, there] = nearest(joined, ring);
-    joined = Float64Array.from([
-      ...joined.subarray(0, here + 2), ...ring.subarray(there), ...ring.subarray(0, there + 2),
-      ...joined.subarray(here),
-    ]);
+    const longer = new Float64Array(joined.length + ring.length + 4);
+    longer.set(joined.subarray(0, here + 2));
+    longer.set(ring.subarray(there), here + 2);
+    longer.set(ring.subarray(0, there + 2), here + 2 + ring.length - there);
+    longer.set(joined.subarray(here), here + 4 + ring.length);
+    joined = longer;
   }
   return joined;
 }
 
-/** @param {Ring} one @param {Ring} other */
+/**
+ * Where two rings are nearest to each other: where the points begin, of equals the first in `one`, then in `other`.
+ * Neighbours on a ring lie together, so runs of them are passed over where the box around them is too far away.
+ * @param {Ring} one @param {Ring} other
+ */
 function nearest(one, other) {
   let [here, there, distance] = [0, 0, Infinity];
-  for (let i = 0; i < one.length; i += 2) {
-    for (let j = 0; j < other.length; j += 2) {
-      const [dx, dy] = [one[i] - other[j], one[i + 1] - other[j + 1]];
-      if (dx * dx + dy * dy < distance) [here, there, distance] = [i, j, dx * dx + dy * dy];
+  const runs = boxesOfRuns(one);
+  for (const part of boxesOfRuns(other)) {
+    for (const run of runs) {
+      if (gap(run, part) > distance) continue;
+      for (let i = run.start; i < run.end; i += 2) {
+        for (let j = part.start; j < part.end; j += 2) {
+          const [dx, dy] = [one[i] - other[j], one[i + 1] - other[j + 1]];
+          const apart = dx * dx + dy * dy;
+          if (apart < distance || (apart === distance && (i < here || (i === here && j < there)))) {
+            [here, there, distance] = [i, j, apart];
+          }
+        }
+      }
     }
   }
   return [here, there];
+}
+
+/** @param {Ring} ring */
+function boxesOfRuns(ring) {
+  return Array.from({ length: Math.ceil(ring.length / 2 / RUN) }, (_, run) => {
+    const [start, end] = [2 * RUN * run, Math.min(2 * RUN * (run + 1), ring.length)];
+    let [left, top, right, bottom] = [Infinity, Infinity, -Infinity, -Infinity];
+    for (let i = start; i < end; i += 2) {
+      [left, right] = [Math.min(left, ring[i]), Math.max(right, ring[i])];
+      [top, bottom] = [Math.min(top, ring[i + 1]), Math.max(bottom, ring[i + 1])];
+    }
+    return { start, end, left, top, right, bottom };
+  });
+}
+
+/**
+ * The square of the distance between two boxes.
+ * @param {ReturnType<typeof boxesOfRuns>[0]} one @param {ReturnType<typeof boxesOfRuns>[0]} other
+ */
+function gap(one, other) {
+  const dx = Math.max(0, one.left - other.right, other.left - one.right);
+  const dy = Math.max(0, one.top - other.bottom, other.top - one.bottom);
+  return dx * dx + dy * dy;
 }
 
 /**

@@ -96,6 +96,8 @@ function wordsOf({ state, bytes, problem }, coming) {
 }
 
 /** What one agrees to. @param {ModelOffer} offer */
-function termsOf({ source, licence, citation }) {
-  return `From ${source ? new URL(source).host : 'its source'}, to the server's disk. Licence: ${licence}. ${citation}.`;
+function termsOf({ source, sha256, licence, citation }) {
+  const from = source ? new URL(source).host : 'its source';
+  const verified = sha256 ? '' : ` Unverified: no SHA-256 is published, what ${from} says of it is all that is compared.`;
+  return `From ${from}, to the server's disk. Licence: ${licence}. ${citation}.${verified}`;
 }

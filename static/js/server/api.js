@@ -39,7 +39,8 @@ import { toBase64, toHalves } from './protocol.js';
  */
 
 /**
- * A model that may be chosen. bytes: of its weights; source: where they come from, if they are not the server's own.
+ * A model that may be chosen. bytes: of its weights; source: where they come from, if they are not the server's own;
+ * sha256: what they are verified against, if anybody has published it.
  * @typedef {object} ModelOffer
  * @property {string} id
  * @property {string} title
@@ -47,6 +48,7 @@ import { toBase64, toHalves } from './protocol.js';
  * @property {string} citation
  * @property {number | null} bytes
  * @property {string | null} source
+ * @property {string | null} sha256
  * @property {'loaded' | 'loading' | 'on_disk' | 'downloading' | 'not_downloaded' | 'failed'} state
  * @property {boolean} default
  * @property {{type: string, title: string, detail: string} | null} problem why it failed

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +14,15 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from sam.automatic import Settings
+from sam.automatic.boxes import suppress_duplicates
 from sam.automatic.candidates import Candidate
 from sam.automatic.grids import Crop
 from sam.automatic.regions import clean
 from sam.automatic.runs import bounding_box, from_rle, to_mask
 from sam.large import TiledMaskGenerator
-from sam.large.generator import Thing, _cleaned, distinct
+from sam.large.merging import Merging, Thing, _cleaned
 from sam.large.seams import Found, join
+from sam.large.suppression import BoxIndex, Suppression
 from sam.large.tiles import Level, levels, starts
 from sam.masks import mask_iou, rle_decode, rle_encode
 
@@ -63,6 +65,17 @@ def test_levels_go_from_one_tile_to_every_pixel():
         assert max(level.view(len(level.boxes) - 1).box) == 33_000
     with pytest.raises(ValueError, match="scales"):
         levels((100, 100), 64, 16, [0, 1])
+
+
+@pytest.mark.parametrize("hw, side, overlap", [((900, 700), 80, 40), ((81, 400), 80, 8), ((50, 60), 80, 20)])
+def test_overlapping_tiles_are_those_that_share_pixels(hw, side, overlap):
+    level = Level.of(hw, 1, side, overlap)
+    shared = [
+        (one, other)
+        for (one, a), (other, b) in combinations(enumerate(level.boxes), 2)
+        if a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+    ]
+    assert sorted(level.overlapping()) == shared
 
 
 # --- seams -----------------------------------------------------------------------------------------------------------
@@ -108,11 +121,15 @@ def test_a_piece_has_one_partner_in_a_tile_the_one_that_agrees_most():
 
 def test_of_duplicates_the_more_finely_seen_stays():
     fine, coarse = LEVEL, Level.of(HW, 2, 80, 20)
-    small = disc(40, 50, 20)
+    small = disc(40, 40, 18)
     shrunk = small[::2, ::2]
     one = Thing.of(Found.whole(candidate(shrunk, 0, iou=0.99, level=coarse)), coarse)
     other = Thing.of(Found.whole(candidate(small, 0, iou=0.8)), fine)
-    assert distinct([one, other], 0.7) == [other]
+    merging = Merging(fine, [one], SETTINGS)
+    assert merging.things == [one]
+    change = merging.add(other.found.candidates)
+    assert [thing.key for thing in change.added] == [other.key] and change.dropped == [one]
+    assert [thing.key for thing in merging.things] == [other.key]
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 90))
@@ -122,6 +139,52 @@ def test_cleaning_in_a_window_is_cleaning_in_the_picture(seed, least):
     mask = np.kron(coarse, np.ones((10, 10), bool)) & disc(40, 50, 45)
     found = Found.whole(candidate(mask, 0, level=Level.of(HW, 1, 140, 20)))
     np.testing.assert_array_equal(_cleaned(found, HW, least).runs, clean(found.runs, HW, least))
+
+
+# --- suppression -----------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def batches_of_boxes(draw):
+    """Batches of boxes of very different sizes, many of them near to an earlier one, and a rank for each."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    sizes = draw(st.lists(st.integers(0, 12), min_size=1, max_size=6))
+    side = 2.0 ** rng.uniform(0, draw(st.integers(1, 14)), (sum(sizes), 2))
+    boxes = np.concatenate([rng.uniform(0, 300, side.shape), side], axis=1)
+    for index in range(1, len(boxes)):
+        if rng.random() < 0.6:
+            boxes[index] = boxes[rng.integers(index)] * rng.uniform(0.9, 1.1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    return np.split(boxes.astype(np.int64), np.cumsum(sizes)[:-1]), rng.permutation(len(boxes)).tolist()
+
+
+@given(batches_of_boxes(), st.sampled_from([0.0, 0.05, 0.3, 0.5, 0.7, 0.95, 1.0]))
+def test_suppression_as_boxes_come_is_suppression_of_all_of_them(found, threshold):
+    batches, ranks = found
+    suppression, staying, added = Suppression(threshold), set(), 0
+    for boxes in batches:
+        come, gone = suppression.add(boxes, ranks[added : added + len(boxes)])
+        added += len(boxes)
+        assert not staying & set(come) and staying >= set(gone)
+        staying = (staying | set(come)) - set(gone)
+        expected = suppress_duplicates(np.concatenate(batches)[:added], -np.array(ranks[:added]), threshold)
+        assert staying == set(expected.tolist()) == set(np.flatnonzero(suppression.stays))
+
+
+def test_a_box_comes_back_when_what_suppressed_it_goes():
+    suppression = Suppression(0.5)
+    suppression.add(np.array([[0, 0, 100, 100]]), [3])
+    assert suppression.add(np.array([[30, 0, 130, 100]]), [2]) == ([1], [0])
+    assert suppression.add(np.array([[60, 0, 160, 100]]), [1]) == ([2, 0], [1])
+
+
+def test_a_box_is_compared_with_its_neighbourhood_only():
+    corners = np.stack(np.meshgrid(np.arange(100), np.arange(100)), axis=-1).reshape(-1, 2) * 100
+    index = BoxIndex(0.7)
+    for box in np.concatenate([corners, corners + 80], axis=1):
+        index.add(box)
+    assert len(index.around(np.array([5000, 5000, 5080, 5080]))) <= 25
+    assert len(index.around(np.array([0, 0, 9000, 9000]))) == 0, "nothing so large is there"
 
 
 # --- the whole -------------------------------------------------------------------------------------------------------
@@ -215,6 +278,7 @@ import threading
 import numpy as np
 from sam import load_sam
 from sam.automatic import Settings
+from sam.automatic.boxes import suppress_duplicates
 from sam.bench.everything import resident_kilobytes
 from sam.large import LargePicture, TiledMaskGenerator, open_picture
 
