@@ -498,12 +498,19 @@ class Service(Protocol):
 
     async def picture(self, image_id: str, *, model: str | None = None, visitor: str = "") -> Picture: ...
 
-    def progress(self, image_id: str, *, model: str | None = None) -> AsyncIterator[Event]: ...
+    def progress(self, image_id: str, *, model: str | None = None, visitor: str = "") -> AsyncIterator[Event]: ...
 
-    async def png_file(self, image_id: str) -> bytes: ...
+    async def png_file(self, image_id: str, *, visitor: str = "") -> bytes: ...
 
     async def embedding_file(
-        self, image_id: str, weights_hash: str, precision: Precision, coding: Coding, view: Window | None = None
+        self,
+        image_id: str,
+        weights_hash: str,
+        precision: Precision,
+        coding: Coding,
+        view: Window | None = None,
+        *,
+        visitor: str = "",
     ) -> tuple[bytes, Coding]: ...
 
     async def view(
@@ -514,15 +521,21 @@ class Service(Protocol):
         self, image_id: str, prompts: Prompts, *, model: str | None = None, visitor: str = ""
     ) -> bytes: ...
 
-    async def segment(self, image_id: str, prompts: Prompts, *, model: str | None = None) -> Segment: ...
+    async def segment(
+        self, image_id: str, prompts: Prompts, *, model: str | None = None, visitor: str = ""
+    ) -> Segment: ...
 
     async def predict(
         self, image_id: str, request: PredictRequest, *, model: str | None = None, visitor: str = ""
     ) -> PredictReply: ...
 
-    async def candidates(self, image_id: str, prompts: Prompts, *, model: str | None = None) -> Candidates: ...
+    async def candidates(
+        self, image_id: str, prompts: Prompts, *, model: str | None = None, visitor: str = ""
+    ) -> Candidates: ...
 
-    async def full_mask(self, image_id: str, logits: np.ndarray, *, model: str | None = None) -> dict[str, Any]: ...
+    async def full_mask(
+        self, image_id: str, logits: np.ndarray, *, model: str | None = None, visitor: str = ""
+    ) -> dict[str, Any]: ...
 
     def sketch(self, mask: dict[str, Any], hw: tuple[int, int]) -> Sketch: ...
 
@@ -530,7 +543,7 @@ class Service(Protocol):
     def formats(self) -> tuple[str, ...]: ...
 
     async def export(
-        self, image_id: str, name: str, objects: Sequence[KeptObject], kind: str, edge: Edge
+        self, image_id: str, name: str, objects: Sequence[KeptObject], kind: str, edge: Edge, *, visitor: str = ""
     ) -> tuple[str, bytes]: ...
 
     def everything(

@@ -9,7 +9,8 @@ from demo.gradio_app.desk import Desk, Thing
 from demo.gradio_app.visits import Found, Visit
 from demo.schemas import Event, ModelOffer
 
-CANDIDATES = ("Single", "Choice 1", "Choice 2", "Choice 3")
+CANDIDATES = ("Single", "Part", "Object", "Group")
+"""As the page names them."""
 
 
 def candidate_choices(desk: Desk | None) -> list[tuple[str, int]]:

@@ -61,6 +61,11 @@ class Visit:
         self._files = 0
 
     @property
+    def waits_as(self) -> str:
+        """Who has turns in the server's lines: the visitor, or the visit itself where no cookie tells whose it is."""
+        return self.visitor or self.folder.name
+
+    @property
     def desk(self) -> Desk:
         """What lies on the desk; Refused before a picture is opened."""
         if self.now is None:

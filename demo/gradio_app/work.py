@@ -38,11 +38,11 @@ class Work:
         except OSError:
             raise Refused("The uploaded file is no longer here; upload it again.") from None
         model = visit.model
-        picture, _ = await self.service.add(data, model=model, visitor=visit.visitor, owner=visit.owner)
+        picture, _ = await self.service.add(data, model=model, visitor=visit.waits_as, owner=visit.owner)
         small = await asyncio.to_thread(preview, data, self.service.limits)
         async with visit.lock:
             visit.open(Opened(file.name, picture.id, picture.original_hw, small))
-        async for event in _unless_failed(self.service.progress(picture.id, model=model)):
+        async for event in _unless_failed(self.service.progress(picture.id, model=model, visitor=visit.waits_as)):
             yield event
 
     def example(self, name: str) -> Path:
@@ -64,7 +64,9 @@ class Work:
         async for event in _unless_failed(self.service.model_progress(model)):
             yield event
         if visit.now is not None:
-            async for event in _unless_failed(self.service.progress(visit.now.picture.id, model=model)):
+            async for event in _unless_failed(
+                self.service.progress(visit.now.picture.id, model=model, visitor=visit.waits_as)
+            ):
                 yield event
         async with visit.lock:
             visit.model = model
@@ -132,7 +134,9 @@ class Work:
             if not desk.exported:
                 raise Refused("There is nothing to take home yet; make a mask first.")
             picture = desk.picture
-            name, data = await self.service.export(picture.id, picture.name, desk.exported, kind, edge)
+            name, data = await self.service.export(
+                picture.id, picture.name, desk.exported, kind, edge, visitor=visit.waits_as
+            )
             return await asyncio.to_thread(visit.write, name, data)
 
     # ---- everything -------------------------------------------------------------------------------
@@ -143,7 +147,7 @@ class Work:
         visit.stop()
         found = visit.found = Found()
         try:
-            updates = self.service.everything(picture.id, request, model=visit.model, visitor=visit.visitor)
+            updates = self.service.everything(picture.id, request, model=visit.model, visitor=visit.waits_as)
             async with aclosing(_until(found.stopped, updates)) as going:
                 async for update in going:
                     await self._add(found, picture, update)
@@ -186,12 +190,15 @@ class Work:
     # ---- helpers ----------------------------------------------------------------------------------
 
     async def _answered(self, visit: Visit, desk: Desk) -> Desk:
-        candidates = await self.service.candidates(desk.picture.id, desk.prompts, model=visit.model)
+        candidates = await self.service.candidates(
+            desk.picture.id, desk.prompts, model=visit.model, visitor=visit.waits_as
+        )
         drawn = await self._drawn_logits(visit, desk.picture, candidates.logits[candidates.best])
         return replace(desk, answer=Answer(candidates, candidates.best, drawn))
 
     async def _drawn_logits(self, visit: Visit, picture: Opened, logits) -> Drawn:
-        return await self._drawn(picture, await self.service.full_mask(picture.id, logits, model=visit.model))
+        mask = await self.service.full_mask(picture.id, logits, model=visit.model, visitor=visit.waits_as)
+        return await self._drawn(picture, mask)
 
     async def _drawn(self, picture: Opened, mask: dict) -> Drawn:
         return Drawn(mask, await asyncio.to_thread(self.service.sketch, mask, picture.preview.shape[:2]))

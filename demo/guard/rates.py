@@ -28,6 +28,7 @@ COSTLY = {
     "models": re.compile(r"(POST|DELETE) /api/models/[^/]+/(load|download)"),
     "searches": re.compile(r"POST /api/images/[^/]+/everything"),
     "views": re.compile(r"GET /api/(images/[^/]+/views|embeddings/[^/]+/[^/]+/[^/]+)/[^/]+"),
+    "pictures": re.compile(r"GET /api/images/[^/]+/picture"),
     "prompts": re.compile(rf"POST (/api/images/[^/]+/(decode|predict)|{_GRADIO}(queue/join|call/\w+))"),
 }
 """What is counted together: method and path, without a prefix. In Gradio every step asks the model."""
@@ -45,6 +46,7 @@ class Rates:
     searches: int | None = None
     models: int | None = None
     views: int | None = None
+    pictures: int | None = None
 
     def __post_init__(self) -> None:
         for name in COSTLY:
@@ -54,7 +56,7 @@ class Rates:
 
 
 UNLIMITED = Rates()
-PUBLIC = Rates(uploads=30, prompts=1200, searches=10, models=10, views=120)
+PUBLIC = Rates(uploads=30, prompts=1200, searches=10, models=10, views=120, pictures=60)
 """For a server that others reach. A page that cannot decode itself asks for up to twenty masks a second, and twice for
 each closer view.
 """

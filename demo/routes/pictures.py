@@ -79,8 +79,8 @@ def add_picture_routes(app: FastAPI, service: Service, prefix: str) -> None:
             **refusals(UnknownPicture, *LENDING),
         },
     )
-    async def events(image_id: Hash, model: ChosenModel = None) -> StreamingResponse:
-        progress = service.progress(image_id, model=model)
+    async def events(request: Request, image_id: Hash, model: ChosenModel = None) -> StreamingResponse:
+        progress = service.progress(image_id, model=model, visitor=client_of(request.scope))
         first = await anext(progress)  # an unknown picture is refused before the stream begins
         return stream(first, progress)
 
@@ -89,10 +89,14 @@ def add_picture_routes(app: FastAPI, service: Service, prefix: str) -> None:
         summary="The picture as PNG, upright: what a browser shows where it cannot show the file itself",
         tags=["pictures"],
         response_class=Response,
-        responses={**binary("image/png", "The picture, immutable"), **refusals(UnknownPicture, EncodeFailed)},
+        responses={
+            **binary("image/png", "The picture, immutable"),
+            **refusals(UnknownPicture, EncodeFailed, TooManyRequests),
+        },
     )
     async def shown_picture(request: Request, image_id: Hash) -> Response:
-        return immutable(request, await service.png_file(image_id), etag=image_id, media_type="image/png")
+        file = await service.png_file(image_id, visitor=client_of(request.scope))
+        return immutable(request, file, etag=image_id, media_type="image/png")
 
     @app.get(
         "/api/embeddings/{image_id}/{weights_hash}/{precision}",
@@ -141,7 +145,8 @@ def add_picture_routes(app: FastAPI, service: Service, prefix: str) -> None:
         request: Request, image_id: str, weights_hash: str, precision: Precision, view: str = ""
     ) -> Response:
         wanted, window = coding_for(request, ("zstd",)), _window(view) if view else None
-        body, coding = await service.embedding_file(image_id, weights_hash, precision, wanted, window)
+        asked = (image_id, weights_hash, precision, wanted, window)
+        body, coding = await service.embedding_file(*asked, visitor=client_of(request.scope))
         etag = f"{image_id[:32]}-{weights_hash[:32]}-{precision}-{coding}" + (f"-{view}" if view else "")
         return immutable(request, body, etag=etag, media_type=SAFETENSORS, coding=coding)
 

@@ -66,7 +66,7 @@ class Everything:
             answer, started_at = Answer(request, image.shape[:2]), time.monotonic()
             try:
                 yield EverythingUpdate([], [], {}, 0, points_to_ask(generator.settings, image.shape[:2]))
-                while (update := await result(self._lane.submit(_next, answer, updates))) is not None:
+                while (update := await result(self._lane.submit(_next, answer, updates, visitor=visitor))) is not None:
                     elapsed_s = time.monotonic() - started_at
                     yield update.with_eta(elapsed_s * (update.total - update.done) / update.done)
             finally:

@@ -32,6 +32,7 @@ DEADLINE_S = 300.0
 WAITING_BYTES = 500_000_000  # decoded pixels that may wait for the encoder
 _LIGHTEST_PICTURE = 8_000_000  # even a picture of one pixel costs a whole encode: at most 62 wait
 _FAILURE_BYTES = 4_096
+_VIEWS = "closer views"  # those of all visitors have a line of their own, and here one turn among the visitors
 ENCODER_NICENESS = 5  # whoever asks for a file or a mask waits no slice of an encode for it
 
 log = logging.getLogger(__name__)
@@ -204,11 +205,11 @@ class Pictures:
             job = next(iter(self._known(image_id).jobs.values()))
         return (await result(job.read)).original_hw
 
-    async def pixels(self, image_id: str) -> np.ndarray:
+    async def pixels(self, image_id: str, *, visitor: str = "") -> np.ndarray:
         """The picture read again from its file: (H, W, 3) uint8 RGB."""
         with self._lock:
             data = self._known(image_id).data
-        return await result(self._reading.submit(read_picture, data, self.limits, weight=len(data)))
+        return await result(self._reading.submit(read_picture, data, self.limits, weight=len(data), visitor=visitor))
 
     def encode_window(self, way: Encoding, image_id: str, model: LoadedModel, window: Window) -> Future[Encoded]:
         """Read a window of a picture that is here and put it in the line to the encoder."""
@@ -220,13 +221,15 @@ class Pictures:
         return self._encoding.submit(
             partial(_encode, way, model, view, pixels),
             weight=max(pixels.nbytes, _LIGHTEST_PICTURE),
+            visitor=_VIEWS,
             expected_s=model.times.expect(view.pixels),
         )
 
-    async def png_file(self, image_id: str) -> bytes:
-        """The picture as browsers show it, upright."""
-        pixels = await self.pixels(image_id)
-        return await result(self._reading.submit(write_png, pixels, weight=pixels.nbytes))
+    async def png_file(self, image_id: str, *, visitor: str = "") -> bytes:
+        """The picture as browsers show it, upright; read and written in one turn, so that no pixels wait in line."""
+        with self._lock:
+            data = self._known(image_id).data
+        return await result(self._reading.submit(_as_png, data, self.limits, weight=len(data), visitor=visitor))
 
     async def file(self, job: Encoding, precision: Precision, coding: Coding) -> tuple[bytes, Coding]:
         """The embedding as a safetensors body, and how it is coded: fp32 always travels as it is."""
@@ -334,6 +337,10 @@ class Pictures:
         expected_s = job.times.expect(job.read.result().pixels) if job.read.done() else None
         expected_s = None if expected_s is None else round(expected_s, 2)
         return Event("encoding", {"elapsed_s": elapsed_s, "expected_s": expected_s})
+
+
+def _as_png(data: bytes, limits: PictureLimits) -> bytes:
+    return write_png(read_picture(data, limits))
 
 
 def _describe(image_id: str, pixels: np.ndarray, model: LoadedModel) -> Picture:

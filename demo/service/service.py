@@ -198,21 +198,28 @@ class DemoService:
         """A picture that is here, as a model takes it; its encode begins unless it did."""
         return await result((await self._job(image_id, model, visitor)).read)
 
-    async def progress(self, image_id: str, *, model: str | None = None) -> AsyncIterator[Event]:
+    async def progress(self, image_id: str, *, model: str | None = None, visitor: str = "") -> AsyncIterator[Event]:
         """What becomes of a picture, from now until it is done or has failed."""
-        async with aclosing(self._pictures.progress(await self._job(image_id, model))) as events:
+        async with aclosing(self._pictures.progress(await self._job(image_id, model, visitor))) as events:
             async for event in events:
                 yield event
 
-    async def png_file(self, image_id: str) -> bytes:
+    async def png_file(self, image_id: str, *, visitor: str = "") -> bytes:
         """The picture as a PNG file, upright: for browsers that cannot show what was uploaded."""
-        return await self._pictures.png_file(image_id)
+        return await self._pictures.png_file(image_id, visitor=visitor)
 
     async def embedding_file(
-        self, image_id: str, weights_hash: str, precision: Precision, coding: Coding, view: Window | None = None
+        self,
+        image_id: str,
+        weights_hash: str,
+        precision: Precision,
+        coding: Coding,
+        view: Window | None = None,
+        *,
+        visitor: str = "",
     ) -> tuple[bytes, Coding]:
         """The embedding as a safetensors body, and how it is coded: fp32 always travels as it is."""
-        way = await self._way(image_id, self._shelf.id_of(weights_hash), view)
+        way = await self._way(image_id, self._shelf.id_of(weights_hash), view, visitor)
         return await self._pictures.file(way, precision, coding)
 
     async def view(
@@ -263,20 +270,27 @@ class DemoService:
             logits, iou = await result(self._decoding.submit(prompting.decode, *asked, visitor=visitor))
         return pack_masks(logits, iou, picture=encoded.picture)
 
-    async def segment(self, image_id: str, prompts: Prompts, *, model: str | None = None) -> Segment:
+    async def segment(self, image_id: str, prompts: Prompts, *, model: str | None = None, visitor: str = "") -> Segment:
         """One mask in original pixels: the best of three for a single click, the single mask otherwise."""
-        async with self._seen(image_id, model) as (sam, encoded):
-            return await result(self._decoding.submit(prompting.segment, sam, encoded.embedding, prompts))
+        async with self._seen(image_id, model, visitor) as (sam, encoded):
+            asked = (sam, encoded.embedding, prompts)
+            return await result(self._decoding.submit(prompting.segment, *asked, visitor=visitor))
 
-    async def candidates(self, image_id: str, prompts: Prompts, *, model: str | None = None) -> Candidates:
+    async def candidates(
+        self, image_id: str, prompts: Prompts, *, model: str | None = None, visitor: str = ""
+    ) -> Candidates:
         """All four answers, and which of them `segment` would choose."""
-        async with self._seen(image_id, model) as (sam, encoded):
-            return await result(self._decoding.submit(objects.candidates, sam, encoded.embedding, prompts))
+        async with self._seen(image_id, model, visitor) as (sam, encoded):
+            asked = (sam, encoded.embedding, prompts)
+            return await result(self._decoding.submit(objects.candidates, *asked, visitor=visitor))
 
-    async def full_mask(self, image_id: str, logits: np.ndarray, *, model: str | None = None) -> dict[str, Any]:
+    async def full_mask(
+        self, image_id: str, logits: np.ndarray, *, model: str | None = None, visitor: str = ""
+    ) -> dict[str, Any]:
         """Logits of a candidate (256, 256) -> its mask in original pixels, COCO's compressed run lengths."""
-        async with self._seen(image_id, model) as (sam, encoded):
-            return await result(self._decoding.submit(objects.full_mask, sam, encoded.embedding, logits))
+        async with self._seen(image_id, model, visitor) as (sam, encoded):
+            asked = (sam, encoded.embedding, logits)
+            return await result(self._decoding.submit(objects.full_mask, *asked, visitor=visitor))
 
     def sketch(self, mask: dict[str, Any], hw: tuple[int, int]) -> Sketch:
         """A mask as it looks on a preview of (height, width)."""
@@ -314,15 +328,16 @@ class DemoService:
         return objects.FORMATS
 
     async def export(
-        self, image_id: str, name: str, kept: Sequence[KeptObject], kind: str, edge: Edge
+        self, image_id: str, name: str, kept: Sequence[KeptObject], kind: str, edge: Edge, *, visitor: str = ""
     ) -> tuple[str, bytes]:
         """One file by name: the objects on the picture `name` in one of `formats`; `edge` is for cut-outs.
 
         Raises UnfitObjects for what cannot be written.
         """
-        image = await self._pictures.pixels(image_id) if kind == objects.CUTOUTS else None
+        image = await self._pictures.pixels(image_id, visitor=visitor) if kind == objects.CUTOUTS else None
         hw = await self._pictures.original_hw(image_id)
-        return await result(self._exporting.submit(objects.export, name, hw, kept, kind, image, edge))
+        asked = (name, hw, kept, kind, image, edge)
+        return await result(self._exporting.submit(objects.export, *asked, visitor=visitor))
 
     # ---- everything -------------------------------------------------------------------------------
 
@@ -345,7 +360,7 @@ class DemoService:
         async with self._seen(image_id, model, visitor) as (sam, encoded):
             generator = self._everything.generator(sam, request)
             if generator.settings.crop_n_layers:
-                image = await self._pictures.pixels(image_id)
+                image = await self._pictures.pixels(image_id, visitor=visitor)
             else:  # the embedding is all that the search looks at; the picture gives its size
                 image = np.broadcast_to(np.uint8(0), (*encoded.picture.original_hw, 3))
             async with aclosing(

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -26,6 +28,8 @@ from .settings import Precision
 
 CACHE_BYTES = 8 * 2**20
 """Cells of a batch are kept to about this size: fewer and the tokens' layers cost more, more and the cache is left."""
+COPIES = 24
+"""How many times its cells a point needs on an accelerator at most: scores, sums, and the upscaled pixels."""
 DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -51,13 +55,19 @@ class PointDecoder:
         self.grid_hw: Size = self.prompts.image_embedding_size
         prepared = Prepare(self.prompts, self.decoder)(features)
         self.positions = as_rows(self.prompts.get_dense_pe()).to(self.dtype)
-        self._located: Tensor | None = None
+        self._large: Tensor | None = None
         self.cells, self.keys, self.values, self.queries = (tensor.to(self.dtype) for tensor in prepared)
 
-    @property
+    @cached_property
     def batch(self) -> int:
         """How many points to ask at once."""
-        return max(1, CACHE_BYTES // (self.cells.numel() * self.cells.element_size()))
+        device = self.cells.device
+        return points_at_once(device.type, self.cells.numel() * self.cells.element_size(), free_bytes(device))
+
+    @property
+    def upscaled_at_once(self) -> int:
+        """For how many points to upscale masks at once: one on a processor, whose cache holds no more."""
+        return 1 if self.cells.device.type == "cpu" else self.batch
 
     def answer(self, points_xy: Tensor) -> Answers:
         """Ask B points (B, 2) in model pixels, each by itself, with the padding that a point without a box gets."""
@@ -70,19 +80,26 @@ class PointDecoder:
         masks = self.decoder.num_mask_tokens
         return Answers(self.decoder.iou_prediction_head(tokens[:, 0]).float(), tokens[:, 1 : 1 + masks], cells)
 
-    def upscale(self, answers: Answers, point: int, chosen: list[int], low_hw: Size) -> Tensor:
-        """Logits of the masks `chosen` of one point, (len(chosen), *low_hw) float32: the part inside the picture."""
+    def upscale(self, answers: Answers, points: np.ndarray, chosen: np.ndarray, low_hw: Size) -> Tensor:
+        """Logits (N, *low_hw) float32 of N masks of P points: the part inside the picture.
+
+        points (P,): their numbers among the answers. chosen (P, 1+M) bool: which masks of each; N are chosen, and they
+        come point by point.
+        """
         h, w = (-(-side // 4) for side in low_hw)
-        inside = answers.cells[point].view(*self.grid_hw, -1)[:h, :w].flatten(0, 1)
+        count, masks = len(points), np.flatnonzero(chosen.any(0)).tolist()
+        cells = [answers.cells[point].view(*self.grid_hw, -1)[:h, :w].flatten(0, 1) for point in points.tolist()]
+        inside = cells[0] if count == 1 else torch.cat(cells)
         grow, norm, act, grow_again, act_again = self.decoder.output_upscaling
         # From here on pixels lie row by row: moving them now, channels together, is cheaper than moving logits.
-        pixels = _quadruple(grow, inside).view(h, w, 2, -1).transpose(1, 2).reshape(-1, grow.out_channels)
+        pixels = _quadruple(grow, inside).view(count * h, w, 2, -1).transpose(1, 2).reshape(-1, grow.out_channels)
         pixels = act(F.layer_norm(pixels, norm.weight.shape, *_as(self.dtype, norm), norm.eps))
-        pixels = act_again(_quadruple(grow_again, pixels))
+        pixels = act_again(_quadruple(grow_again, pixels)).view(count, -1, grow_again.out_channels)
         networks = self.decoder.output_hypernetworks_mlps
-        weights = torch.stack([networks[mask](answers.tokens[point, mask]) for mask in chosen])
-        logits = weights.to(self.dtype) @ pixels.T
-        return _rows_in_place(logits.float(), (2 * h, 2 * w))[:, : low_hw[0], : low_hw[1]]
+        weights = torch.stack([networks[mask](answers.tokens[points, mask]) for mask in masks], dim=1)
+        logits = weights.to(self.dtype) @ pixels.transpose(1, 2)  # (P, masks, pixels)
+        wanted = logits[torch.from_numpy(chosen[:, masks]).to(logits.device)].float()
+        return _rows_in_place(wanted, (2 * h, 2 * w))[:, : low_hw[0], : low_hw[1]]
 
     def _transform(self, prompts: Tensor) -> tuple[Tensor, Tensor]:
         """The two-way transformer: prompt tokens (B, T, C) -> tokens (B, T, C), cells (B, h*w, C)."""
@@ -93,7 +110,8 @@ class PointDecoder:
         attention = first.cross_attn_image_to_token
         probes = _block_diagonal(self._scaled_keys(attention, tokens + prompts)).flatten(1, 2)
         scores = probes.to(self.dtype) @ self.queries.T
-        cells = self._absorb(attention, self.cells.expand(len(tokens), -1, -1), scores, tokens, first.norm4)
+        cells = self._memory(len(tokens)).copy_(self.cells)
+        cells = self._absorb(attention, cells, scores, tokens, first.norm4)
         for block in others:
             tokens = look_at_each_other(block, tokens, prompts)
             located = self._locate(cells)
@@ -106,11 +124,15 @@ class PointDecoder:
         seen = self._look(attention, tokens + prompts, self._locate(cells), cells)
         return transformer.norm_final_attn(tokens + seen), cells
 
+    def _memory(self, points: int) -> Tensor:
+        """Memory for the cells of so many points, the same again and again: new memory costs as much as the sums."""
+        if self._large is None or len(self._large) != points:
+            self._large = self.cells.new_empty(points, *self.cells.shape[-2:])
+        return self._large
+
     def _locate(self, cells: Tensor) -> Tensor:
-        """Cells and their positions, in memory that is used again and again: the sum is as large as the cells."""
-        if self._located is None or self._located.shape != cells.shape:
-            self._located = torch.empty_like(cells)
-        return torch.add(cells, self.positions, out=self._located)
+        """Cells and their positions, in `_memory`."""
+        return torch.add(cells, self.positions, out=self._memory(len(cells)))
 
     def _first_look(self, attention: Attention, tokens: Tensor) -> Tensor:
         """Tokens look at the picture as it was prepared; all points' tokens are rows of one product per head."""
@@ -137,22 +159,44 @@ class PointDecoder:
         probes = (keys.transpose(1, 2) @ by_head(attention.q_proj.weight, attention)).transpose(1, 2)
         bias = (keys * by_head(attention.q_proj.bias[:, None], attention)[:, :, 0]).sum(-1)  # (B, T, heads)
         scores = probes.flatten(1, 2).to(self.dtype) @ located.transpose(1, 2)
-        return scores + bias.flatten(1)[..., None].to(self.dtype)
+        return scores.add_(bias.flatten(1)[..., None].to(self.dtype))
 
     def _absorb(
         self, attention: Attention, cells: Tensor, scores: Tensor, tokens: Tensor, norm: torch.nn.Module
     ) -> Tensor:
-        """Cells (B, h*w, C) and what they take from the tokens by scores (B, T * heads, h*w), normalised."""
+        """Cells (B, h*w, C) and what they take from the tokens by scores (B, T * heads, h*w), normalised.
+
+        `cells` are overwritten.
+        """
         values = _heads(attention.v_proj(tokens), attention)
         offers = values @ by_head(attention.out_proj.weight.T, attention) + attention.out_proj.bias / values.shape[1]
         offers = offers.transpose(1, 2).flatten(1, 2).to(self.dtype)  # (B, T * heads, C)
         shares = scores.unflatten(1, (-1, attention.num_heads)).softmax(1).flatten(1, 2)
-        cells = torch.baddbmm(cells, shares.transpose(1, 2), offers)
+        cells.baddbmm_(shares.transpose(1, 2), offers)
         return F.layer_norm(cells, norm.weight.shape, *_as(self.dtype, norm), norm.eps)
 
     def _scaled_keys(self, attention: Attention, tokens: Tensor) -> Tensor:
         """Keys of the tokens over the root of their width: (B, T, heads, D)."""
         return (attention.k_proj(tokens) / _root(attention)).unflatten(-1, (attention.num_heads, -1))
+
+
+def points_at_once(device_type: str, cells_bytes: int, free: int) -> int:
+    """How many points to ask at once when the cells of one are so large: on a processor as its cache has it.
+
+    Accelerators gain nothing from small pieces, so there half of the `free` bytes are used. At least one.
+    """
+    room = CACHE_BYTES if device_type == "cpu" else free // 2 // COPIES
+    return max(1, room // cells_bytes)
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory of an accelerator that nobody holds; 0 for a processor, where it decides nothing, and where none tells."""
+    if device.type == "cuda":
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + held
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    return 0
 
 
 def _heads(rows: Tensor, attention: Attention) -> Tensor:

@@ -102,19 +102,21 @@ class CropSearch:
         predicted = answers.iou[:, 1:].cpu().numpy()  # mask 0 is for prompts that are not ambiguous
         threshold = self.settings.pred_iou_thresh
         passed = predicted > threshold if threshold > 0 else np.ones_like(predicted, dtype=bool)
+        chosen = np.pad(passed, ((0, 0), (1, 0)))
         return [
             candidate
-            for row in np.flatnonzero(passed.any(1))
-            for candidate in self._masks(answers, predicted[row], row, int(indexes[row]), np.flatnonzero(passed[row]))
+            for rows in batches(np.flatnonzero(passed.any(1)), self.decoder.upscaled_at_once)
+            for candidate in self._masks(answers, predicted, indexes, rows, chosen[rows])
         ]
 
     def _masks(
-        self, answers: Answers, predicted: np.ndarray, row: int, point: int, chosen: np.ndarray
+        self, answers: Answers, predicted: np.ndarray, points: np.ndarray, rows: np.ndarray, chosen: np.ndarray
     ) -> Iterator[Candidate]:
-        """Those of the point's `chosen` masks that are stable and not cut by the crop."""
-        logits = self.decoder.upscale(answers, row, [1 + int(mask) for mask in chosen], self.enlarger.low_hw).cpu()
+        """Those of the `chosen` masks of the answers' `rows` that are stable and not cut by the crop."""
+        logits = self.decoder.upscale(answers, rows, chosen, self.enlarger.low_hw).cpu()
         x0, y0, _, _ = self.crop.box
-        for mask, low in zip(chosen.tolist(), logits, strict=True):
+        for (place, mask), low in zip(np.argwhere(chosen[:, 1:]).tolist(), logits, strict=True):
+            row, point = rows[place], int(points[rows[place]])
             enlarged = self.enlarger.enlarge(low, self.settings.stability_score_thresh)
             if enlarged is None:
                 continue
@@ -124,7 +126,7 @@ class CropSearch:
                     (self.number, point, mask),
                     self.crop,
                     self.points[point] + (x0, y0),
-                    predicted[mask],
+                    predicted[row, mask],
                     enlarged.stability,
                     box,
                     enlarged.runs((x0, y0), self.image_hw[0]),

@@ -51,6 +51,17 @@ def test_objects_appear_while_the_search_goes_on_and_are_counted(page):
     assert not page.page.locator("#everything [role=progressbar]").is_visible()
 
 
+def test_the_bar_is_as_long_as_the_search_is_far(page):
+    begin(page, "Balanced")
+    page.wait_for("progress", lambda state: state["found"] and state["found"]["done"] > 0)
+    drawn, far = page.page.evaluate("""() => {
+        const { done, total } = samDebug.state().found;
+        const width = (name) => document.querySelector(`#everything ${name}`).getBoundingClientRect().width;
+        return [width('.fill') / width('.track'), done / total];
+    }""")
+    assert 0 < drawn == pytest.approx(far, abs=0.01)
+
+
 def test_one_object_is_taken_by_a_click_and_comes_back_with_undo(page):
     begin(page)
     before = found(page.wait_for("the end", finished))

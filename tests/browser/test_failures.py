@@ -96,6 +96,17 @@ def test_server_gone_is_announced_and_made_up_for_by_itself(context, server, ora
     assert oracle.agreement(photographs["chelsea"], remote.hover(*CAT)) >= CLOSE
 
 
+def test_a_search_notices_that_the_server_is_gone(page, server, guard):
+    expect_outage(guard)
+    begin = page.page.get_by_role("button", name="Find everything")
+    with server.away():
+        begin.click()
+        page.page.locator("#service-problem").get_by_text("goes on by itself").wait_for()
+    page.wait_for("the server", lambda state: state["server"] == "here")
+    begin.click()
+    page.wait_for("an object", lambda state: state["found"] and state["found"]["objects"])
+
+
 def test_page_that_was_opened_too_late_starts_by_itself(context, server, photographs, guard):
     """The page is there from the last visit, the server is not: as when it is started after the browser's tabs."""
     expect_outage(guard)

@@ -131,39 +131,6 @@ def test_browser_without_webgl_shows_the_preview_and_the_pixel_grid(sam_page, ph
         assert abs(row[x + 30] - row[x + 33]) < 4, "and none within one"
 
 
-def test_work_survives_a_reload(page, photographs):
-    page.click(*CUP)
-    page.press("n")
-    kept = page.click(*TABLE)
-    inside = page.state()["things"][0]["inside"]
-    page.page.wait_for_timeout(1000)
-    page.page.reload()
-    page.wait_until_ready(photographs["coffee"])
-    assert page.state()["things"][0]["inside"] == inside
-    again = page.answer()
-    assert again.prompts == kept.prompts
-    np.testing.assert_array_equal(again.logits > 0, kept.logits > 0)
-
-
-def test_each_object_is_stored_once_and_forgotten_with_its_picture(page):
-    def stored() -> dict:
-        page.page.wait_for_timeout(1000)
-        return page.page.evaluate(_COUNT_STORED)
-
-    for place in (CUP, TABLE):
-        page.click(*place)
-        page.press("n")
-    assert stored() == {"pictures": 1, "works": 1, "fields": 4}, "each as decoded and as shown"
-    page.press("Control+z")
-    page.press("Control+z")
-    assert stored() == {"pictures": 1, "works": 1, "fields": 2}
-    page.press("Control+Shift+z")
-    page.press("Control+Shift+z")
-    assert stored()["fields"] == 4
-    page.page.locator("#strip .card-close").dispatch_event("click")
-    assert stored() == {"pictures": 0, "works": 0, "fields": 0}
-
-
 def test_several_files_at_once_open_side_by_side(sam_page, photographs):
     sam_page.open()
     chosen = [photographs[name] for name in ("coffee", "chelsea")]
@@ -203,6 +170,36 @@ def test_fingers_tap_hold_and_pinch(sam_page, photographs):
     state = sam_page.state()
     assert state["scale"] > 2 * before
     assert len(state["prompts"]["clicks"]) == 2, "a pinch is no click"
+
+
+def test_edges_of_cut_outs_are_offered_without_scrolling(page):
+    page.click(*CUP)
+    page.press("n")
+    page.page.locator("#take-home-button").click()
+    for name in ("Cut-outs", "Hard", "Feather", "Soft", "Save"):
+        assert in_sight(page.page.locator("#take-home").get_by_text(name, exact=True).last), name
+
+
+@pytest.mark.parametrize("context_options", [PHONE], ids=["phone"])
+def test_a_phone_shows_the_objects_first_and_the_models_name(sam_page, photographs):
+    info = sam_page.open()["service"]["info"]
+    sam_page.open_gallery(photographs["coffee"])
+    for place in (CUP, TABLE):
+        sam_page.page.touchscreen.tap(*sam_page.screen(*place))
+        sam_page.answer()
+        sam_page.press("n")
+    sam_page.page.locator("#open-panel").tap()
+    rows = sam_page.page.locator("#object-list .pick")
+    assert rows.count() == 2 and all(in_sight(row) for row in rows.all())
+    assert in_sight(sam_page.page.locator("#facts").get_by_text(info["model"]["id"], exact=True))
+
+
+def in_sight(element) -> bool:
+    """Whether the middle of it is what a pointer there would meet."""
+    return element.evaluate("""(element) => {
+        const { left, top, width, height } = element.getBoundingClientRect();
+        return element.contains(document.elementFromPoint(left + width / 2, top + height / 2));
+    }""")
 
 
 def test_question_mark_shows_the_keys(page):
@@ -263,17 +260,3 @@ def violations(page) -> list[str]:
         f"{each['id']}: {each['help']}: {json.dumps([node['html'][:120] for node in each['nodes'][:3]])}"
         for each in found
     ]
-
-
-_COUNT_STORED = """() => new Promise((resolve) => {
-    const opening = indexedDB.open('segment-anything');
-    opening.onsuccess = () => {
-        const names = [...opening.result.objectStoreNames];
-        const transaction = opening.result.transaction(names);
-        const counts = names.map((name) => [name, transaction.objectStore(name).count()]);
-        transaction.oncomplete = () => {
-            opening.result.close();
-            resolve(Object.fromEntries(counts.map(([name, { result }]) => [name, result])));
-        };
-    };
-})"""

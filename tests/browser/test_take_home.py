@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import zipfile
 
 import numpy as np
@@ -134,6 +135,38 @@ def test_one_cut_out_is_trimmed_or_of_full_size_and_may_be_soft(two):
     two.page.locator(".look").wait_for()
     soft = np.asarray(Image.open(io.BytesIO(save(two, "cutouts")[1])))
     assert len(np.unique(soft[..., 3])) > 10
+
+
+def test_enter_saves_once_however_often_it_is_pressed(two):
+    open_panel(two)
+    downloads = []
+    two.page.on("download", lambda download: downloads.append(download))
+    two.page.locator("#take-home input[value=masks]").focus()
+    for _ in range(4):
+        two.press("Enter")
+    two.page.locator(".take-says").get_by_text("kB.").wait_for()
+    two.page.wait_for_timeout(1000)
+    assert len(downloads) == 1
+    two.press("Enter")
+    two.page.wait_for_timeout(1000)
+    assert len(downloads) == 2, "and again when that is done"
+
+
+def test_panel_that_could_not_be_loaded_is_loaded_at_the_next_press(page, guard):
+    guard.expect("ERR_FAILED")
+    refused = []
+
+    def refuse_once(route) -> None:
+        if refused:
+            return route.continue_()
+        refused.append(route.request.url)
+        return route.abort()
+
+    page.page.route(re.compile(r"/(take-home/panel|panel-\w+)\.js$"), refuse_once)
+    page.page.locator("#take-home-button").click()
+    page.wait_for("the message", lambda state: "could not be loaded" in (state["notice"] or ""))
+    assert refused
+    open_panel(page)
 
 
 def test_outline_slider_shows_what_it_comes_to(two):

@@ -22,6 +22,7 @@ from test_gradio_steps import pixels_of
 
 from demo.gradio_app import mount_gradio
 from demo.gradio_app.mounting import temporary_folder
+from demo.gradio_app.views import CANDIDATES
 from demo.guard.visitors import COOKIE
 
 PATIENT = {"timeout": 120}
@@ -335,3 +336,8 @@ def test_previews_of_wide_pictures_keep_their_shape(visit, tmp_path):
     client.predict(handle_file(str(tmp_path / "wide.png")), api_name="/open")
     with Image.open(client.predict(api_name="/look")) as image:
         assert image.size == (1280, 142)
+
+
+def test_candidates_are_called_what_the_page_calls_them():
+    names = (ROOT / "static" / "js" / "panels" / "sketch.js").read_text("utf-8")
+    assert f"const NAMES = {list(CANDIDATES)};" in names

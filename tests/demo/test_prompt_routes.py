@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from demo.app import create_app
+from demo.lanes import Lane
 from demo.schemas import EverythingRequest, PredictRequest
 from demo.service import DemoService, LoadedModel
 from sam.automatic import SamAutomaticMaskGenerator, by_area, without_duplicates
@@ -38,6 +39,31 @@ def address(shared_service):
 @pytest.fixture(scope="module")
 def image_id(address) -> str:
     return upload(address)
+
+
+def test_all_work_waits_in_the_turns_of_whoever_asked_for_it(shared_service, monkeypatch):
+    """Work of nobody may fill a whole line: only what is made once for all visitors is nobody's."""
+    waited, submit = set(), Lane.submit
+
+    def noted(lane, work, *arguments, visitor="", **options):
+        waited.add((lane.name, visitor))
+        return submit(lane, work, *arguments, visitor=visitor, **options)
+
+    monkeypatch.setattr(Lane, "submit", noted)
+    browser = Browser(create_app(shared_service))
+    picture = browser.upload(png(300, 200, seed=95))
+    view = "0,0,128,128"
+    for address in ("events_url", "embedding_url", "picture_url"):
+        assert browser.get(picture[address]).status_code == 200
+    assert browser.get(picture["views_url"].format(view=view)).status_code == 200
+    assert browser.get(f"{picture['embedding_url']}/{view}").status_code == 200
+    assert browser.post(picture["decode_url"], json=CLICK).status_code == 200
+    assert browser.post(picture["predict_url"], json={"prompts": [CLICK]}).status_code == 200
+    search = {**ANYTHING, "points_per_side": 4, "preset": "fine"}
+    assert browser.post(picture["everything_url"], json=search).status_code == 200
+    ours = {"read pictures", "encode pictures", "decode prompts", "find everything"}
+    assert ours <= {lane for lane, visitor in waited if visitor == "127.0.0.1"}
+    assert not ours & {lane for lane, visitor in waited if not visitor}
 
 
 def upload(address: str, seed: int = 0) -> str:

@@ -7,7 +7,7 @@ import { NEW_TIMELINE, NO_WORK, advance } from '../../static/js/state/work.js';
 
 const FIELD = new Float32Array(1000);
 const BASE = { key: 1, name: 'cat.jpg', phase: { status: /** @type {const} */ ('ready') }, size: null, bitmap: null,
-  record: null, encodeSeconds: null, decodable: null, views: [], thumbnail: null, lens: null };
+  record: null, encodeSeconds: null, decodable: null, views: [], thumbnail: null, lens: null, from: null };
 /** @type {import('../../static/js/state/work.js').Thing} */
 const THING = { id: 1, label: 'cat', colour: '#000000', visible: true, locked: false, source: FIELD, shape: FIELD,
   finish: { smooth: 0, grow: 0, holes: 0, islands: 0 }, iou: null, steps: [] };

@@ -18,7 +18,7 @@ import { fitFrame } from './helpers.mjs';
 /** @type {import('../../static/js/state/state.js').Picture} */
 const PICTURE = {
   key: 1, name: 'cat.jpg', blob: new Blob(), phase: { status: 'ready' }, size: { width: 200, height: 100 },
-  bitmap: null, record: null, encodeSeconds: null, decodable: null, views: [], thumbnail: null, lens: null, timeline: NEW_TIMELINE,
+  bitmap: null, record: null, encodeSeconds: null, decodable: null, views: [], thumbnail: null, lens: null, from: null, timeline: NEW_TIMELINE,
 };
 const READY = { ...INITIAL_STATE, picture: PICTURE };
 const CLICK = withClick(NO_PROMPTS, [5, 6], 1);

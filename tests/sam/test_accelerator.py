@@ -65,8 +65,9 @@ def _leave(tensor: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.fixture()
-def moved(small_model) -> Iterator[SAM]:
-    """The small model, on the pretended device."""
+def moved(small_model, monkeypatch) -> Iterator[SAM]:
+    """The small model, on the pretended device, which has a gibibyte to itself."""
+    monkeypatch.setattr("sam.automatic.decoder.free_bytes", lambda _device: 2**30)
     model = copy.deepcopy(small_model)
     for module in model.modules():
         for name, weight in module.named_parameters(recurse=False):

@@ -14,9 +14,9 @@ import { problemOf, usesServer } from '../server/problems.js';
 import { pictureFrame, strip } from '../state/selectors.js';
 import { NEW_TIMELINE, unanswered } from '../state/work.js';
 
-/** @typedef {{blob: Blob, name: string, timeline?: Timeline, key?: number}} Opening */
+/** @typedef {{blob: Blob, name: string, timeline?: Timeline, key?: number, from?: string | null}} Opening */
 
-/** @type {Omit<Picture, 'key' | 'name' | 'blob'>} */
+/** @type {Omit<Picture, 'key' | 'name' | 'blob' | 'from'>} */
 const EMPTY_PICTURE = {
   phase: { status: 'reading' }, size: null, bitmap: null, record: null, encodeSeconds: null,
   decodable: null, views: [], thumbnail: null, lens: null, timeline: NEW_TIMELINE,
@@ -43,9 +43,9 @@ export function createPictureActions({ get, change, changePicture }, store, api,
    */
   async function openPictures(openings) {
     if (openings.length === 0) return;
-    const pictures = openings.map(({ blob, name, timeline = NEW_TIMELINE, key }) => {
+    const pictures = openings.map(({ blob, name, timeline = NEW_TIMELINE, key, from = null }) => {
       lastKey = Math.max(lastKey + 1, key ?? 0);
-      return { ...EMPTY_PICTURE, key: key ?? lastKey, name, blob, timeline };
+      return { ...EMPTY_PICTURE, key: key ?? lastKey, name, blob, timeline, from };
     });
     const [first, ...others] = pictures;
     change({ ...OF_THE_MOMENT, picture: first, shelf: [...strip(get()), ...others] });

@@ -485,8 +485,3 @@ function signedDistance(point, corners) {
   }
   return inside ? nearest : -nearest;
 }
-
-/** @param {Size} size of the picture @param {number} share */
-export function shareToPixels({ width, height }, share) {
-  return Math.round(width * height * share);
-}

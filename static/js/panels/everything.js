@@ -39,7 +39,7 @@ export function mountEverything(store, actions) {
     const share = found?.total ? found.done / found.total : 0;
     track.hidden = !running;
     track.setAttribute('aria-valuenow', String(Math.round(100 * share)));
-    fill.style.width = `${100 * share}%`;
+    fill.style.transform = `scaleX(${share})`;
   });
   watch(store, (state) => textOf(foundHere(state), offeredHere(state).length), (text) => {
     setText(find(section, 'p'), text);

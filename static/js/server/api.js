@@ -122,6 +122,18 @@ export function createApi(fetcher = globalThis.fetch.bind(globalThis), onLost = 
   /** @param {string} url @param {RequestInit} [options] */
   const ask = (url, options) => watched(request(url, options));
 
+  /** @param {string} url @param {{preset: string}} wanted @param {{signal: AbortSignal, onUpdate: (update: Update) => void}} options */
+  async function search(url, wanted, { signal, onUpdate }) {
+    const response = await request(url, { method: 'POST', headers: JSON_BODY, body: JSON.stringify(wanted), signal });
+    let outcome = '';
+    await readEvents(response, (name, data) => {
+      outcome = name;
+      if (name === 'update') onUpdate(data);
+      if (name === 'failed') throw new ApiError(data.status, data.title, data.detail);
+    });
+    if (outcome !== 'done') throw new ApiError(0, 'The search broke off', 'What was found so far stays. Try again.');
+  }
+
   return {
     /** @returns {Promise<{model: ModelInfo['model']}>} rejects, quietly, while there is no server */
     async health() {
@@ -205,20 +217,9 @@ export function createApi(fetcher = globalThis.fetch.bind(globalThis), onLost = 
 
     /**
      * Search a picture for everything; resolves when all of it is searched. Whoever aborts stops the server's work.
-     * @param {string} url
-     * @param {{preset: string}} wanted
-     * @param {{signal: AbortSignal, onUpdate: (update: Update) => void}} options
+     * @type {typeof search}
      */
-    async everything(url, wanted, { signal, onUpdate }) {
-      const response = await request(url, { method: 'POST', headers: JSON_BODY, body: JSON.stringify(wanted), signal });
-      let outcome = '';
-      await readEvents(response, (name, data) => {
-        outcome = name;
-        if (name === 'update') onUpdate(data);
-        if (name === 'failed') throw new ApiError(data.status, data.title, data.detail);
-      });
-      if (outcome !== 'done') throw new ApiError(0, 'The search broke off', 'What was found so far stays. Try again.');
-    },
+    everything: (url, wanted, options) => watched(search(url, wanted, options)),
   };
 }
 

@@ -50,6 +50,7 @@
  * @property {number} key tells this opening of a picture from any other
  * @property {string} name
  * @property {Blob} blob
+ * @property {string | null} from the stored picture that this one goes on from
  * @property {Phase} phase
  * @property {Size | null} size as the browser decodes it, until the server's record is there
  * @property {ImageBitmap | null} bitmap possibly smaller than the picture; whoever draws it takes it away

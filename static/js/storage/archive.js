@@ -5,16 +5,18 @@
 import { NEW_TIMELINE } from '../state/work.js';
 
 /**
- * One picture as it is stored. Answers of the model are not: they are asked for again.
- * @typedef {object} Stored
+ * What is known of a stored picture without reading it.
+ * @typedef {object} Entry
  * @property {string} id
- * @property {string} session the browser tab that it was opened in
+ * @property {string} session of the tab that stored it
+ * @property {string | null} [from] the id of the stored picture that this one goes on from
  * @property {number} key
  * @property {string} name
- * @property {Blob} blob
- * @property {Work} work
  * @property {number} savedAt milliseconds since 1970
  */
+
+/** @typedef {Entry & {objects: number}} Listed with how many objects it has */
+/** @typedef {Entry & {blob: Blob, work: Work}} Stored all of it. Answers of the model are not: they are asked for again */
 
 /** @typedef {ReturnType<typeof createArchive>} Archive */
 
@@ -49,14 +51,14 @@ export function createArchive(factory = globalThis.indexedDB) {
    * One transaction over everything.
    * @template T
    * @param {IDBTransactionMode} mode
-   * @param {(pictures: IDBObjectStore, fields: IDBObjectStore, works: IDBObjectStore) => T} use
+   * @param {(stores: {pictures: IDBObjectStore, fields: IDBObjectStore, works: IDBObjectStore}) => T} use
    * @returns {Promise<T>} what `use` gave, once all of it is done
    */
   async function within(mode, use) {
     const transaction = (await open()).transaction([PICTURES, FIELDS, WORKS], mode);
     const [pictures, fields, works] = [PICTURES, FIELDS, WORKS].map((name) => transaction.objectStore(name));
     return new Promise((resolve, reject) => {
-      const value = use(pictures, fields, works);
+      const value = use({ pictures, fields, works });
       transaction.oncomplete = () => resolve(value);
       transaction.onabort = transaction.onerror = () => reject(transaction.error);
     });
@@ -77,7 +79,7 @@ export function createArchive(factory = globalThis.indexedDB) {
       const isNew = !known.has(entry.id);
       known.add(entry.id);
       stored.set(entry.id, now); // before it is true: the next save's transaction comes after this one's
-      await within('readwrite', (pictures, fields, works) => {
+      await within('readwrite', ({ pictures, fields, works }) => {
         if (isNew) pictures.put(blob, entry.id);
         for (const [field, key] of now) if (!before.has(field)) fields.put(field, key);
         for (const [field, key] of before) if (!now.has(field)) fields.delete(key);
@@ -92,27 +94,32 @@ export function createArchive(factory = globalThis.indexedDB) {
     async remove(id) {
       known.delete(id);
       stored.delete(id);
-      await within('readwrite', (pictures, fields, works) => {
+      await within('readwrite', ({ pictures, fields, works }) => {
         works.delete(id);
         pictures.delete(id);
         fields.delete(IDBKeyRange.bound(keyOf(id, ''), keyOf(id, '\uffff')));
       });
     },
-    /** @returns {Promise<Stored[]>} */
-    async all() {
-      const [entries, ids, blobs, keys, values] = (await within('readonly', (pictures, fields, works) =>
-        [works.getAll(), pictures.getAllKeys(), pictures.getAll(), fields.getAllKeys(), fields.getAll()],
-      )).map(({ result }) => /** @type {any[]} */ (result));
-      const blobOf = new Map(ids.map((id, at) => [id, blobs[at]]));
-      const fieldOf = new Map(keys.map((key, at) => [key, values[at]]));
-      return entries.flatMap((entry) => {
-        if (!blobOf.has(entry.id)) return [];
-        const work = exchanged(entry.work, (value) => fieldOf.get(value.field));
-        known.add(entry.id);
-        const own = keys.filter((key) => key.startsWith(keyOf(entry.id, '')));
-        stored.set(entry.id, new Map(own.map((key) => [fieldOf.get(key), key])));
-        return [{ ...entry, work, blob: blobOf.get(entry.id) }];
-      });
+    /** Every stored picture, none of them read. @returns {Promise<Listed[]>} */
+    async list() {
+      const { result } = await within('readonly', ({ works }) => works.getAll());
+      return result.map((/** @type {any} */ { work, ...entry }) => ({ ...entry, objects: work.things.length }));
+    },
+    /** @param {string} id @returns {Promise<Blob | undefined>} */
+    async picture(id) {
+      return (await within('readonly', ({ pictures }) => pictures.get(id))).result;
+    },
+    /** @param {string} id @returns {Promise<Stored | null>} null when it was forgotten meanwhile */
+    async open(id) {
+      const own = IDBKeyRange.bound(keyOf(id, ''), keyOf(id, '\uffff'));
+      const [entry, blob, keys, values] = (await within('readonly', ({ pictures, fields, works }) =>
+        [works.get(id), pictures.get(id), fields.getAllKeys(own), fields.getAll(own)],
+      )).map((/** @type {IDBRequest<any>} */ { result }) => result);
+      if (!entry || !blob) return null;
+      const fieldOf = new Map(keys.map((/** @type {string} */ key, /** @type {number} */ at) => [key, values[at]]));
+      known.add(id);
+      stored.set(id, new Map([...fieldOf].map(([key, field]) => [field, key])));
+      return { ...entry, blob, work: exchanged(entry.work, (value) => fieldOf.get(value.field)) };
     },
   };
 }

@@ -4,16 +4,16 @@
 /** @import { Actions } from '../actions/index.js' */
 /** @import { Picture, State } from '../state/state.js' */
 /** @import { Store } from '../state/store.js' */
-/** @import { Archive, Stored } from './archive.js' */
-import { byId, create, find } from '../dom.js';
+/** @import { Archive, Listed } from './archive.js' */
 import { strip } from '../state/selectors.js';
 import { watch } from '../state/store.js';
 import { lightened, timelineOf } from './archive.js';
+import { showRecent, sortRecent } from './recent.js';
+import { enterSession, liveSessions } from './sessions.js';
 import { forGood, forTab } from './shelf.js';
 
 const PAUSE_MS = 400;
-const RECENT = 8;
-const [SESSION, LABELS, CURRENT, SPECKS] = ['sam-session', 'sam-labels', 'sam-current', 'sam-specks'];
+const [LABELS, CURRENT, SPECKS] = ['sam-labels', 'sam-current', 'sam-specks'];
 
 /**
  * @param {Store<State>} store
@@ -21,19 +21,21 @@ const [SESSION, LABELS, CURRENT, SPECKS] = ['sam-session', 'sam-labels', 'sam-cu
  * @param {Archive} archive
  */
 export async function keepWork(store, actions, archive) {
-  const session = sessionName();
+  const { session, before } = await enterSession();
   /** @type {Map<number, import('../state/work.js').Work>} what is stored of each picture */
   const saved = new Map();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let waiting;
   let told = false;
 
-  const stored = await archive.all().catch(() => /** @type {Stored[]} */ ([]));
+  const [listed, live] = await Promise.all([archive.list().catch(() => /** @type {Listed[]} */ ([])), liveSessions()]);
+  const left = listed.filter((each) => each.session !== before && !live.has(each.session));
+  const { offered, forgotten } = sortRecent(left, Date.now());
+  for (const { id } of forgotten) archive.remove(id).catch(() => {});
   actions.setLabels(readLabels());
   actions.setTidies(forGood.get(SPECKS) !== 'shown');
-  const mine = stored.filter((each) => each.session === session).sort((a, b) => a.key - b.key);
-  showRecent(stored.filter((each) => each.session !== session), actions, archive);
-  if (mine.length > 0 && !store.get().picture) await restore(mine);
+  await showRecent(offered, actions, archive).catch(() => {});
+  if (!store.get().picture) await restore(listed.filter((each) => each.session === before).sort((a, b) => a.key - b.key));
 
   watch(store, ({ labels }) => labels, (labels) => forGood.set(LABELS, JSON.stringify(labels)));
   watch(store, ({ tidies }) => tidies, (tidies) => forGood.set(SPECKS, tidies ? 'left out' : 'shown'));
@@ -44,11 +46,14 @@ export async function keepWork(store, actions, archive) {
   }, (a, b) => a.length === b.length && a.every(({ key, work }, at) => key === b[at].key && work === b[at].work));
   addEventListener('pagehide', save);
 
-  /** @param {Stored[]} pictures */
-  async function restore(pictures) {
+  /** A tab that was duplicated begins with copies. @param {Listed[]} mine */
+  async function restore(mine) {
+    const pictures = (await Promise.all(mine.map(({ id }) => archive.open(id).catch(() => null)))).filter((each) => each !== null);
+    if (pictures.length === 0) return;
     const current = Number(forTab.get(CURRENT));
-    for (const { key, work } of pictures) saved.set(key, work);
-    const openings = pictures.map(({ blob, name, work, key }) => ({ blob, name, key, timeline: timelineOf(work) }));
+    if (session === before) for (const { key, work } of pictures) saved.set(key, work);
+    const openings = pictures.map(({ blob, name, work, key, from }) => (
+      { blob, name, key, timeline: timelineOf(work), from: session === before ? from : null }));
     const first = openings.findIndex(({ key }) => key === current);
     actions.openPictures([...openings.splice(Math.max(first, 0), 1), ...openings]);
     if (current === 0) actions.putAside();
@@ -65,10 +70,10 @@ export async function keepWork(store, actions, archive) {
   }
 
   /** @param {Picture} picture */
-  function saveOne({ key, name, blob, timeline: { work } }) {
+  function saveOne({ key, name, blob, from, timeline: { work } }) {
     if (saved.get(key) === work) return;
     saved.set(key, work);
-    const entry = { id: idOf(key), session, key, name, blob, work: lightened(work), savedAt: Date.now() };
+    const entry = { id: idOf(key), session, from, key, name, blob, work: lightened(work), savedAt: Date.now() };
     archive.save(entry).catch(tellOnce);
   }
 
@@ -82,41 +87,6 @@ export async function keepWork(store, actions, archive) {
   function idOf(key) {
     return `${session}/${key}`;
   }
-}
-
-/**
- * Pictures that were left open in other tabs and days, on the start screen.
- * @param {Stored[]} stored
- * @param {Actions} actions
- * @param {Archive} archive
- */
-function showRecent(stored, actions, archive) {
-  const block = byId('recent', HTMLElement);
-  const recent = stored.sort((a, b) => b.savedAt - a.savedAt);
-  for (const { id } of recent.slice(RECENT)) archive.remove(id).catch(() => {});
-  const cards = recent.slice(0, RECENT).map(({ blob, name, work, id }) => {
-    const image = create('img', { src: URL.createObjectURL(blob), alt: '' });
-    const objects = work.things.length;
-    const says = `${name}${objects > 0 ? `, ${objects} object${objects === 1 ? '' : 's'}` : ''}`;
-    const open = create('button', { type: 'button' }, [image, says]);
-    open.addEventListener('click', () => {
-      URL.revokeObjectURL(image.src);
-      archive.remove(id).catch(() => {});
-      item.remove();
-      block.hidden = find(block, 'ul').children.length === 0;
-      actions.openPictures([{ blob, name, timeline: timelineOf(work) }]);
-    });
-    const item = create('li', {}, [open]);
-    return item;
-  });
-  find(block, 'ul').replaceChildren(...cards);
-  block.hidden = cards.length === 0;
-}
-
-function sessionName() {
-  const name = forTab.get(SESSION) ?? Math.random().toString(36).slice(2);
-  forTab.set(SESSION, name);
-  return name;
 }
 
 /** @returns {import('../state/state.js').LabelName[]} */

@@ -18,7 +18,10 @@ export function mountTakeHome(store, actions) {
   let loading = null;
   const toggle = async () => {
     loading ??= import('./panel.js').then(({ createPanel }) => createPanel(store, actions));
-    (await loading).toggle();
+    const panel = await loading.catch(() => null);
+    if (panel) return panel.toggle();
+    loading = null;
+    actions.say('Take home could not be loaded. Check the connection, then press the button again.');
   };
   byId('take-home-button', HTMLButtonElement).addEventListener('click', toggle);
 

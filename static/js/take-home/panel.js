@@ -62,7 +62,8 @@ export function createPanel(store, actions) {
   const foot = create('div', { className: 'take-foot' }, [
     track, says, create('div', { className: 'take-buttons' }, [go, copy, cancel]), bring, input,
   ]);
-  form.append(scope, ...formats, cut, outline, classes);
+  const [pictures, ...others] = formats;
+  form.append(scope, pictures, cut, ...others, outline, classes);
   const title = create('h2', { id: 'take-home-title', textContent: 'Take home' });
   const panel = create('aside', { id: 'take-home', className: 'panel take-home open', hidden: true }, [
     create('div', { className: 'block-head' }, [title, close]), form, foot,
@@ -85,8 +86,9 @@ export function createPanel(store, actions) {
   form.addEventListener('input', show);
   form.addEventListener('submit', (event) => {
     event.preventDefault();
-    packing ??= new AbortController();
-    if (packing) leave(packing).finally(() => (packing = null));
+    if (packing) return;
+    packing = new AbortController();
+    leave(packing).finally(() => (packing = null));
   });
   cancel.addEventListener('click', () => packing?.abort());
   copy.addEventListener('click', () => actions.copyCutOut(options()));
@@ -147,7 +149,7 @@ export function createPanel(store, actions) {
     cut.hidden = !does('cut');
     edgeWidth.element.hidden = rim === 'hard';
     divide.element.hidden = rim === 'hard';
-    outline.hidden = !does('outline');
+    reveal(outline, does('outline'));
     classes.hidden = !does('classes');
     const [ofObjects, ofPictures] = /** @type {HTMLCollectionOf<HTMLElement>} */ (scope.children);
     ofObjects.hidden = selected.length === 0 || selected.length === things.length;
@@ -270,6 +272,13 @@ export function createPanel(store, actions) {
 
   busy(false);
   return { toggle: () => toggle() };
+}
+
+/** Show or hide options; those that appear come into view. @param {HTMLElement} options @param {boolean} shown */
+function reveal(options, shown) {
+  const appear = shown && options.hidden;
+  options.hidden = !shown;
+  if (appear) options.scrollIntoView({ block: 'nearest' });
 }
 
 /** @param {Choice} choice */

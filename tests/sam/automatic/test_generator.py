@@ -9,7 +9,7 @@ import torch
 import sam
 from sam import SamAutomaticMaskGenerator, encode
 from sam.automatic import PRESETS, Settings
-from sam.automatic.decoder import PointDecoder
+from sam.automatic.decoder import COPIES, PointDecoder, points_at_once
 from sam.automatic.grids import crops, point_grid, point_grids, scattered
 from sam.automatic.search import encode_crop
 
@@ -43,11 +43,32 @@ def test_a_batch_of_points_gets_the_models_answers(small_model, photo):
     decoder = PointDecoder(small_model, embedding.features)
     with torch.no_grad():
         answers = decoder.answer(points)
-        found = torch.stack([decoder.upscale(answers, point, [0, 1, 2, 3], (32, 32)) for point in range(7)])
-        part = decoder.upscale(answers, 3, [2], (13, 30))
+        found = decoder.upscale(answers, np.arange(7), np.ones((7, 4), bool), (32, 32)).view(7, 4, 32, 32)
+        single = decoder.upscale(answers, np.array([2]), np.ones((1, 4), bool), (32, 32))
+        part = decoder.upscale(answers, np.array([3, 5]), np.array([[0, 0, 1, 0], [0, 1, 1, 0]], bool), (13, 30))
     torch.testing.assert_close(answers.iou, iou, rtol=0, atol=1e-4)
     torch.testing.assert_close(found, logits, rtol=0, atol=1e-3)
-    torch.testing.assert_close(part, logits[3, 2:3, :13, :30], rtol=0, atol=1e-3)
+    torch.testing.assert_close(single, logits[2], rtol=0, atol=1e-3)
+    torch.testing.assert_close(part, logits[[3, 5, 5], [2, 1, 2], :13, :30], rtol=0, atol=1e-3)
+
+
+def test_points_are_asked_as_the_cache_has_it_or_an_accelerators_memory():
+    mib = 2**20
+    assert points_at_once("cpu", 2 * mib, 0) == points_at_once("cpu", 2 * mib, 10**12) == 4
+    assert points_at_once("cpu", 100 * mib, 0) == 1
+    assert points_at_once("cuda", 4 * mib, 80 * 1024 * mib) > 256
+    few, many = (points_at_once("mps", 4 * mib, free * 1024 * mib) for free in (1, 8))
+    assert few > 1 and many >= 8 * few
+    assert many * 4 * mib * COPIES <= 4 * 1024 * mib, "half of what is free stays free"
+    assert points_at_once("mps", 4 * mib, 0) == 1
+
+
+def test_upscaling_many_points_at_once_finds_the_same(tiny, shapes, monkeypatch):
+    settings = {**LENIENT, "output_mode": "coco_rle"}
+    expected = [record["bbox"] for record in SamAutomaticMaskGenerator(tiny, **settings).generate(shapes)]
+    monkeypatch.setattr(PointDecoder, "upscaled_at_once", 64)
+    found = [record["bbox"] for record in SamAutomaticMaskGenerator(tiny, **settings).generate(shapes)]
+    assert found == expected and found
 
 
 def test_bf16_stays_close(small_model, photo):
@@ -57,7 +78,7 @@ def test_bf16_stays_close(small_model, photo):
     decoder = PointDecoder(small_model, embedding.features, "bf16")
     with torch.no_grad():
         answers = decoder.answer(points)
-        found = torch.stack([decoder.upscale(answers, point, [0, 1, 2, 3], (32, 32)) for point in range(5)])
+        found = decoder.upscale(answers, np.arange(5), np.ones((5, 4), bool), (32, 32)).view(5, 4, 32, 32)
     assert (answers.iou - iou).abs().max() < 0.03 * iou.abs().max()
     assert ((found > 0) == (logits > 0)).float().mean() > 0.97
 
@@ -69,7 +90,8 @@ def test_bf16_moves_a_trained_models_masks_a_little(tiny, shapes):
     for precision in ("fp32", "bf16"):
         decoder = PointDecoder(tiny, encode_crop(tiny, shapes, precision).features, precision)
         answers = decoder.answer(points)
-        masks = torch.cat([decoder.upscale(answers, point, [1, 2, 3], (192, 256)) for point in range(16)]) > 0
+        chosen = np.tile([False, True, True, True], (16, 1))
+        masks = decoder.upscale(answers, np.arange(16), chosen, (192, 256)) > 0
         found[precision] = answers.iou[:, 1:].flatten(), masks
     (iou, masks), (iou_bf16, masks_bf16) = found["fp32"], found["bf16"]
     assert (iou_bf16 - iou).abs().max() < 0.01

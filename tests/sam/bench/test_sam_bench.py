@@ -12,7 +12,8 @@ from PIL import Image
 from sam import SamAutomaticMaskGenerator, load_sam
 from sam.bench.__main__ import main
 from sam.bench.everything import Task, matched
-from sam.bench.gpu import compete_on_gpu
+from sam.bench.gpu import compete_on_gpu, contestants
+from sam.bench.merging import merge_tiles
 from sam.bench.original import original_generator
 from sam.masks import rle_encode
 
@@ -121,3 +122,25 @@ def test_the_gpus_contest_compares_precisions_on_any_device(shapes_picture, tmp_
     results = compete_on_gpu(Task("tiny", path, 3), 1, "cpu", ("fp32", "bf16"))
     assert [result.name for result in results] == ["fp32", "bf16"] and results[0].match == 1
     assert results[1].masks and results[1].match > 0.5
+
+
+def test_the_original_takes_part_in_the_gpus_contest(original, shapes_picture, tmp_path):
+    original(load_sam("tiny"))
+    path = tmp_path / "shapes.png"
+    Image.fromarray(shapes_picture).save(path)
+    assert contestants()[:2] == ("original", "fp32")
+    results = compete_on_gpu(Task("tiny", path, 3), 1, "cpu", contestants()[:2])
+    assert [result.match for result in results] == [1, 1] and results[0].masks
+
+
+def test_merging_by_neighbourhoods_leaves_what_comparing_everything_leaves():
+    (result,) = merge_tiles([9], 12)
+    assert result.tiles == 9 and result.plain is not None
+    assert 0 < result.things < result.masks
+
+
+def test_the_merging_section_runs_without_a_model(tmp_path, capsys):
+    output = tmp_path / "found.json"
+    assert main(["--only", "merging", "--tiles", "4", "--things", "6", "--output", str(output)]) == 0
+    assert json.loads(output.read_text())["synthetic"][0]["tiles"] == 4
+    assert "| tiles |" in capsys.readouterr().out

@@ -1,0 +1,53 @@
+// @ts-check
+/** Sessions: what each tab calls its own work, and which of them are alive in some tab. */
+
+import { forTab } from './shelf.js';
+
+const SESSION = 'sam-session';
+const LOCK = 'sam-session/';
+/** So long a reloaded tab waits for what it was before to let go; a duplicated one waits in vain. */
+const PATIENCE_MS = 600;
+
+/**
+ * The session of this tab, which is locked for as long as the tab is open. It is the one from before a reload; a tab that
+ * was duplicated has the other's name, finds it locked, and goes on under a name of its own.
+ * @param {LockManager | undefined} [locks] missing where the page is served neither securely nor from this machine
+ * @returns {Promise<{session: string, before: string | null}>} `before`: whose work the tab begins with
+ */
+export async function enterSession(locks = navigator.locks) {
+  const before = forTab.get(SESSION);
+  const session = before && (await take(locks, before)) ? before : newName();
+  if (session !== before) await take(locks, session);
+  forTab.set(SESSION, session);
+  return { session, before };
+}
+
+/**
+ * Sessions that some tab is in. Where there are no locks nobody can tell, and none is named.
+ * @param {LockManager | undefined} [locks]
+ * @returns {Promise<Set<string>>}
+ */
+export async function liveSessions(locks = navigator.locks) {
+  const { held = [] } = (await locks?.query().catch(() => null)) ?? {};
+  return new Set(held.flatMap(({ name }) => (name?.startsWith(LOCK) ? [name.slice(LOCK.length)] : [])));
+}
+
+/**
+ * Lock a session for as long as this tab is open.
+ * @param {LockManager | undefined} locks
+ * @param {string} session
+ * @returns {Promise<boolean>} false when another tab is in it
+ */
+function take(locks, session) {
+  return new Promise((resolve) => {
+    const untilTheTabCloses = () => new Promise(() => resolve(true));
+    const request = locks?.request(LOCK + session, { signal: AbortSignal.timeout(PATIENCE_MS) }, untilTheTabCloses);
+    if (!request) resolve(true);
+    // A browser that keeps nothing for this page refuses locks as well; no other tab shares its work then.
+    request?.catch((error) => resolve(error.name !== 'TimeoutError'));
+  });
+}
+
+function newName() {
+  return Math.random().toString(36).slice(2);
+}
