@@ -8,7 +8,7 @@ import pytest
 from sam import SAM, load_sam
 
 CIRCLES = {"crossing": (280, 280, 70), "left": (110, 120, 45), "right": (660, 400, 50), "small": (600, 110, 22)}
-COLOURS = [(180, 40, 50), (30, 80, 160), (40, 120, 60), (90, 20, 120)]
+COLOURS = [(230, 180, 40), (30, 80, 160), (40, 120, 60), (90, 20, 120)]
 
 
 @pytest.fixture(scope="session")

@@ -256,20 +256,24 @@ def test_options_are_checked(tiny, options, message):
 
 
 @pytest.mark.data
-def test_on_a_real_picture_no_object_is_lost_at_the_seams(tiny):
-    """What the plain generator finds in a picture, tiles of half its size find too, in one piece."""
+def test_on_real_pictures_no_object_is_lost_at_the_seams(tiny):
+    """What the plain generator finds in a picture, and believes in, tiles of half its size find too, in one piece."""
     from sam import SamAutomaticMaskGenerator
 
-    path = Path(os.environ.get("SAM_DATA", ""), "val", "coco_val_subset")
-    if not path.is_dir():
+    folder = Path(os.environ.get("SAM_DATA", ""), "val", "coco_val_subset")
+    if not folder.is_dir():
         pytest.skip("SAM_DATA names no folder of pictures")
-    pixels = np.array(Image.open(sorted(path.glob("*.jpg"))[0]).convert("RGB"))
     settings = Settings.preset("balanced", "tiny", points_per_side=8)
-    plain = SamAutomaticMaskGenerator(tiny, **vars(settings)).generate(pixels)
-    tiled = TiledMaskGenerator(tiny, settings, tile=320).generate(pixels)
-    found = [max(mask_iou(one["segmentation"], other["segmentation"]) for other in tiled) for one in plain]
-    assert len(plain) > 4 and np.mean(np.array(found) > 0.6) > 0.8
-    assert any(len(record["point_coords"]) > 1 for record in tiled), "nothing was joined"
+    found, joined = [], 0
+    for path in sorted(folder.glob("*.jpg"))[:2]:
+        pixels = np.array(Image.open(path).convert("RGB"))
+        plain = SamAutomaticMaskGenerator(tiny, **vars(settings)).generate(pixels)
+        tiled = TiledMaskGenerator(tiny, settings, tile=320).generate(pixels)
+        sure = [record["segmentation"] for record in plain if record["predicted_iou"] >= 0.5]
+        found += [max(mask_iou(mask, other["segmentation"]) for other in tiled) for mask in sure]
+        joined += sum(len(record["point_coords"]) > 1 for record in tiled)
+    assert len(found) > 10 and np.mean(np.array(found) > 0.6) > 0.8
+    assert joined, "nothing was joined"
 
 
 MEASURED = """
@@ -307,6 +311,7 @@ with open_picture(sys.argv[1], limit_bytes=32 * 2**20) as source:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read as Linux tells it")
 @pytest.mark.parametrize("tiled", [True, False])
 def test_memory_does_not_follow_the_picture(tmp_path, tiled):

@@ -169,6 +169,7 @@ def test_a_prompt_is_needed(tiny, circles):
         LargePicture(tiny, circles, cache_bytes=-1)
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_zoomed_views_give_small_objects_finer_masks(tiny):
     folder = Path(os.environ.get("SAM_DATA", ""), "val", "coco_val_subset")
