@@ -62,6 +62,18 @@ export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/**
+ * Fill a progress bar.
+ * @param {Element} track
+ * @param {number | null} share from 0 to 1, null while nobody knows
+ */
+export function showShare(track, share) {
+  track.classList.toggle('unknown', share === null);
+  find(track, '.fill').style.transform = share === null ? '' : `scaleX(${share})`;
+  if (share === null) track.removeAttribute('aria-valuenow');
+  else track.setAttribute('aria-valuenow', String(Math.round(100 * share)));
+}
+
 /** @param {string} path data in a square of 20 */
 export function icon(path) {
   return createSvg('svg', { viewBox: '0 0 20 20', 'aria-hidden': 'true' }, [createSvg('path', { d: path })]);

@@ -5,7 +5,7 @@
 /** @import { Found, Grain, Preset } from '../masks/found.js' */
 /** @import { State } from '../state/state.js' */
 /** @import { Store } from '../state/store.js' */
-import { byId, find, setText } from '../dom.js';
+import { byId, find, setText, showShare } from '../dom.js';
 import { foundHere, offeredHere } from '../state/selectors.js';
 import { watch } from '../state/store.js';
 
@@ -16,7 +16,7 @@ import { watch } from '../state/store.js';
 export function mountEverything(store, actions) {
   const section = byId('everything', HTMLElement);
   const [begin, all, dismiss] = ['begin', 'all', 'dismiss'].map((name) => find(section, `[data-do="${name}"]`));
-  const [track, fill] = [find(section, '.track'), find(section, '.fill')];
+  const track = find(section, '.track');
   const presets = /** @type {HTMLElement[]} */ ([...section.querySelectorAll('[data-preset]')]);
   const grains = /** @type {HTMLElement[]} */ ([...section.querySelectorAll('[data-grain]')]);
 
@@ -38,8 +38,7 @@ export function mountEverything(store, actions) {
     begin.classList.toggle('primary', !running);
     const share = found?.total ? found.done / found.total : 0;
     track.hidden = !running;
-    track.setAttribute('aria-valuenow', String(Math.round(100 * share)));
-    fill.style.transform = `scaleX(${share})`;
+    showShare(track, share);
   });
   watch(store, (state) => textOf(foundHere(state), offeredHere(state).length), (text) => {
     setText(find(section, 'p'), text);

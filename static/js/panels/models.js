@@ -5,7 +5,7 @@
 /** @import { ModelOffer } from '../server/api.js' */
 /** @import { Models, State } from '../state/state.js' */
 /** @import { Store } from '../state/store.js' */
-import { byId, create, find, setText } from '../dom.js';
+import { byId, create, find, setText, showShare } from '../dom.js';
 import { watch } from '../state/store.js';
 import { megabytes } from './memory.js';
 
@@ -69,10 +69,9 @@ function buttons(...these) {
 
 /** @param {number | null} share */
 function track(share) {
-  const fill = create('div', { className: 'fill' });
-  fill.style.transform = `scaleX(${share ?? 0})`;
-  const now = String(Math.round(100 * (share ?? 0)));
-  return create('div', { className: 'track', role: 'progressbar', ariaLabel: 'Download', ariaValueNow: now }, [fill]);
+  const bar = create('div', { className: 'track', role: 'progressbar', ariaLabel: 'Download' }, [create('div', { className: 'fill' })]);
+  showShare(bar, share ?? 0);
+  return bar;
 }
 
 /**

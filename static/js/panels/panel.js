@@ -6,7 +6,7 @@
 /** @import { Decoder, Phase, State } from '../state/state.js' */
 /** @import { Store } from '../state/store.js' */
 import { TIERS, TIER_NAMES } from '../decoding/tiers.js';
-import { byId, create, find, setText } from '../dom.js';
+import { byId, create, find, setText, showShare } from '../dom.js';
 import { isKept, missingView, viewInUse } from '../state/questions.js';
 import { committedPrompts, pictureFrame, pictureSize, pictureView, quantile, workOf } from '../state/selectors.js';
 import { shareOf, shownField } from '../state/specks.js';
@@ -70,10 +70,7 @@ function mountProgress(store) {
     if (box.hidden || !phase) return;
     const share = 'progress' in phase ? phase.progress : null;
     setText(find(box, 'p'), phaseText(phase));
-    track.classList.toggle('unknown', share === null);
-    find(track, '.fill').style.transform = share === null ? '' : `scaleX(${share})`;
-    if (share === null) track.removeAttribute('aria-valuenow');
-    else track.setAttribute('aria-valuenow', String(Math.round(share * 100)));
+    showShare(track, share);
   });
 }
 

@@ -6,7 +6,7 @@
 /** @import { Store } from '../state/store.js' */
 /** @import { Choice, Matter, Options } from './choices.js' */
 /** @import { Clerk } from './clerk.js' */
-import { byId, create, icon, setText } from '../dom.js';
+import { byId, create, icon, setText, showShare } from '../dom.js';
 import { clamp } from '../masks/geometry.js';
 import { pictureSize, pictureView, strip, workOf } from '../state/selectors.js';
 import { watch } from '../state/store.js';
@@ -50,8 +50,8 @@ export function createPanel(store, actions) {
     create('legend', { textContent: 'Outlines' }), tolerance.element, measured,
   ]);
   const classes = create('p', { className: 'take-measure' });
-  const fill = create('div', { className: 'fill' });
-  const track = create('div', { className: 'track', role: 'progressbar', ariaLabel: 'Packing', ariaValueMin: '0', ariaValueMax: '100' }, [fill]);
+  const bar = { className: 'track', role: 'progressbar', ariaLabel: 'Packing', ariaValueMin: '0', ariaValueMax: '100' };
+  const track = create('div', bar, [create('div', { className: 'fill' })]);
   const says = create('p', { className: 'take-says', role: 'status' });
   const go = create('button', { type: 'submit', className: 'primary', textContent: 'Save' });
   const copy = create('button', { type: 'button', textContent: 'Copy cut-out' });
@@ -232,8 +232,7 @@ export function createPanel(store, actions) {
 
   /** @param {number} share */
   function onShare(share) {
-    fill.style.transform = `scaleX(${share})`;
-    track.setAttribute('aria-valuenow', String(Math.round(100 * share)));
+    showShare(track, share);
     setText(says, `Packing… ${Math.round(100 * share)} %`);
   }
 
