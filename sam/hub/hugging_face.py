@@ -6,6 +6,7 @@ Source: `transformers.models.sam`, which keeps the tensors of the original under
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor
@@ -68,10 +69,7 @@ def _meta_name(key: str, depths: dict[str, int]) -> str:
         number = {"proj_in": 0, "proj_out": last}.get(layer)
         number = int(layer.removeprefix("layers.")) + 1 if number is None else number
         return f"{head}.layers.{number}.{key[match.end() :]}"
-    for theirs, ours in PREFIXES:
-        if key.startswith(theirs):
-            key = ours + key.removeprefix(theirs)
-            break
+    key = _with_prefix(key, PREFIXES)
     return re.sub(r"\.layer_norm(\d|_final_attn)\.", r".norm\1.", key)
 
 
@@ -80,11 +78,13 @@ def _hugging_face_name(key: str, depths: dict[str, int]) -> str:
         head, number = match[1], int(match[2].removeprefix("layers."))
         layer = {0: "proj_in", depths[head] - 1: "proj_out"}.get(number, f"layers.{number - 1}")
         return f"{head}.{layer}.{key[match.end() :]}"
-    for theirs, ours in PREFIXES:
-        if key.startswith(ours):
-            key = theirs + key.removeprefix(ours)
-            break
+    key = _with_prefix(key, ((ours, theirs) for theirs, ours in PREFIXES))
     return re.sub(r"\.norm(\d|_final_attn)\.", r".layer_norm\1.", key)
+
+
+def _with_prefix(key: str, renames: Iterable[tuple[str, str]]) -> str:
+    """With the first old prefix that fits replaced by its new one."""
+    return next((new + key.removeprefix(old) for old, new in renames if key.startswith(old)), key)
 
 
 def _head_depths(state: State) -> dict[str, int]:
