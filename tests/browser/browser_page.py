@@ -78,6 +78,10 @@ class SamPage:
         self.page.goto(f"{self.address}?{urlencode(query)}")
         return self.wait_for("a decoder", lambda state: state["decoder"]["status"] == "ready")
 
+    def wait_until_loaded(self) -> None:
+        """For a page that somebody else opened."""
+        self.page.wait_for_function("() => globalThis.samDebug")
+
     def has_webgpu(self) -> bool:
         """Asked of a document without scripts, so that no decoder starts."""
         self.page.goto(f"{self.address}static/icon.svg")
@@ -211,6 +215,10 @@ class SamPage:
             return shown and shown["name"] == picture.name and shown["phase"]["status"] == "ready" and state["view"]
 
         self.wait_for(f"{picture.name} to be ready", ready)
+
+    def wait_until_stored(self) -> None:
+        """Until the browser has all of the work."""
+        self.wait_for("nothing left to store", lambda state: not state["storing"])
 
     def wait_for(self, what: str, condition: Callable[[dict], object]) -> dict:
         """Ask the page's state until the condition holds; time is not what these tests are about."""

@@ -33,12 +33,13 @@ MAKE_OLD = """() => new Promise((resolve) => {
 
 
 def stored(page: SamPage) -> dict[str, int]:
-    """How much there is of what, after the pause that storing takes."""
-    page.page.wait_for_timeout(1000)
+    """How much there is of what, once this tab has nothing left to store or to forget."""
+    page.wait_until_stored()
     return page.page.evaluate(COUNT_STORED)
 
 
 def recent(page: SamPage) -> list[str]:
+    page.wait_until_stored()
     return page.page.locator("#recent button").all_inner_texts()
 
 
@@ -62,7 +63,7 @@ def test_work_survives_a_reload(page, photographs):
     page.press("n")
     kept = page.click(*TABLE)
     inside = page.state()["things"][0]["inside"]
-    page.page.wait_for_timeout(1000)
+    page.wait_until_stored()
     page.page.reload()
     page.wait_until_ready(photographs["coffee"])
     assert page.state()["things"][0]["inside"] == inside
@@ -135,8 +136,8 @@ def test_a_duplicated_tab_has_work_of_its_own(page, context, server):
     with context.expect_page() as opened:
         page.page.evaluate("window.open(location.href)")  # which copies sessionStorage, as duplicating does
     other = SamPage(opened.value, server.address)
-    other.wait_for("its picture", lambda state: state["pictures"])
-    assert len(other.state()["things"]) == 1
+    other.wait_until_loaded()
+    other.wait_for("its object", lambda state: len(state["things"]) == 1)
     assert stored(other) == {kind: 2 * count for kind, count in before.items()}
     other.page.locator("#strip .card-close").dispatch_event("click")
     assert stored(other) == before

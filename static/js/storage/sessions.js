@@ -6,13 +6,15 @@ import { forTab } from './shelf.js';
 const SESSION = 'sam-session';
 const LOCK = 'sam-session/';
 /** So long a reloaded tab waits for what it was before to let go; a duplicated one waits in vain. */
-const PATIENCE_MS = 600;
+const PATIENCE_MS = 2000;
+
+/** @typedef {{session: string, before: string | null}} Entered `before`: whose work the tab begins with */
 
 /**
  * The session of this tab, which is locked for as long as the tab is open. It is the one from before a reload; a tab that
  * was duplicated has the other's name, finds it locked, and goes on under a name of its own.
  * @param {LockManager | undefined} [locks] missing where the page is served neither securely nor from this machine
- * @returns {Promise<{session: string, before: string | null}>} `before`: whose work the tab begins with
+ * @returns {Promise<Entered>}
  */
 export async function enterSession(locks = navigator.locks) {
   const before = forTab.get(SESSION);
