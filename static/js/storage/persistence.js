@@ -27,6 +27,11 @@ export function keepWork(store, actions, archive) {
   const underWay = new Set();
   /** @type {ReturnType<typeof setTimeout> | null} */
   let waiting = null;
+
+  actions.setLabels(readLabels());
+  actions.setTidies(forGood.get(SPECKS) !== 'shown');
+  watch(store, ({ labels }) => labels, (labels) => forGood.set(LABELS, JSON.stringify(labels)));
+  watch(store, ({ tidies }) => tidies, (tidies) => forGood.set(SPECKS, tidies ? 'left out' : 'shown'));
   const opened = during(enterSession().then(keep));
   return { opened, isBusy: () => waiting !== null || underWay.size > 0 };
 
@@ -46,13 +51,9 @@ export function keepWork(store, actions, archive) {
     const left = listed.filter((each) => each.session !== before && !live.has(each.session));
     const { offered, forgotten } = sortRecent(left, Date.now());
     for (const { id } of forgotten) during(archive.remove(id).catch(() => {}));
-    actions.setLabels(readLabels());
-    actions.setTidies(forGood.get(SPECKS) !== 'shown');
     await showRecent(offered, actions, archive).catch(() => {});
     if (!store.get().picture) await restore(listed.filter((each) => each.session === before).sort((a, b) => a.key - b.key));
 
-    watch(store, ({ labels }) => labels, (labels) => forGood.set(LABELS, JSON.stringify(labels)));
-    watch(store, ({ tidies }) => tidies, (tidies) => forGood.set(SPECKS, tidies ? 'left out' : 'shown'));
     watch(store, ({ picture }) => picture?.key ?? 0, (key) => forTab.set(CURRENT, String(key)));
     watch(store, (state) => strip(state).map(({ key, timeline }) => ({ key, work: timeline.work })), () => {
       clearTimeout(waiting ?? undefined);
