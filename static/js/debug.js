@@ -45,7 +45,7 @@ function snapshot(state, { renderer, stage, keeper }) {
   const { picture, mask, latencies } = state;
   const found = foundHere(state);
   const view = pictureView(state);
-  const { left, top } = stage.getBoundingClientRect();
+  const { left, top, width, height } = stage.getBoundingClientRect();
   return structuredClone({
     service: state.service,
     server: state.server,
@@ -53,6 +53,7 @@ function snapshot(state, { renderer, stage, keeper }) {
     renderer: renderer.kind(),
     painting: renderer.isBusy(),
     storing: keeper.isBusy(),
+    laidOut: Math.hypot(width - state.stage.width, height - state.stage.height) < 0.5,
     picture: picture && {
       id: picture.record?.id ?? null,
       name: picture.name,
