@@ -4,6 +4,7 @@ import json
 
 import httpx
 import pytest
+from browser_page import PATIENCE_MS
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
@@ -47,6 +48,11 @@ def held_page(sam_page, coffee):
 
 def release(page) -> None:
     page.page.evaluate("() => releaseTheSearch()")
+
+
+def searches(server) -> int:
+    """How many the server has in hand."""
+    return httpx.get(f"{server.address}healthz", timeout=PATIENCE_MS / 1000).json()["searches"]
 
 
 def found(state: dict) -> list[dict]:
@@ -133,20 +139,21 @@ def test_all_wholes_are_taken_in_one_step_and_then_the_parts(page):
     assert areas == sorted(areas), "parts lie on their wholes"
 
 
-def test_a_search_is_stopped_by_its_button_and_the_server_stops_too(page, server):
+def test_a_search_is_stopped_by_its_button_and_the_server_stops_too(held_page, server):
+    page = held_page
     begin(page, "Fine")
-    page.wait_for("progress", lambda state: state["found"] and state["found"]["done"] > 0)
+    page.wait_for("the first object", found)
     page.page.get_by_role("button", name="Stop").click()
     state = page.wait_for("the stop", lambda state: state["found"]["status"] == "stopped")
     assert state["found"]["done"] < state["found"]["total"]
-    page.wait_for("the server", lambda _: httpx.get(f"{server.address.rstrip('/')}/healthz").json()["searches"] == 0)
+    page.wait_for("the server", lambda _: searches(server) == 0)
 
 
 def test_leaving_the_picture_stops_its_search(page, server):
     begin(page, "Fine")
     page.wait_for("progress", lambda state: state["found"] and state["found"]["done"] > 0)
     page.page.locator("#close-picture").click()
-    page.wait_for("the server", lambda _: httpx.get(f"{server.address.rstrip('/')}/healthz").json()["searches"] == 0)
+    page.wait_for("the server", lambda _: searches(server) == 0)
 
 
 def test_hovering_goes_on_while_everything_is_searched(held_page):
@@ -166,9 +173,10 @@ def test_escape_forgets_what_was_found(page):
     begin(page)
     page.wait_for("an object", found)
     page.leave_picture()
+    expect(page.page.locator("#found")).to_be_visible()
     page.press("Escape")
     page.wait_for("nothing", lambda state: state["found"] is None)
-    assert not page.page.locator("#found").is_visible()
+    expect(page.page.locator("#found")).to_be_hidden()
 
 
 def test_a_server_that_refuses_is_quoted_and_may_be_asked_again(page, guard):
