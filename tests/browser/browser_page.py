@@ -219,13 +219,10 @@ class SamPage:
     def holding(self, address: str | re.Pattern[str]) -> Iterator[None]:
         """What the page asks for there waits until the block is left."""
         waiting: list[Route] = []
-
-        def hold(route: Route) -> None:
-            waiting.append(route)
-
-        self.page.route(address, hold)
+        hold = waiting.append
+        self.page.route(address, lambda route: hold(route))
         yield
-        self.page.unroute(address, hold)
+        hold = Route.continue_
         for route in waiting:
             route.continue_()
 

@@ -227,11 +227,13 @@ def test_cut_out_goes_to_the_clipboard(two):
 
 
 def test_cancelled_work_writes_nothing(two):
-    def hold_the_file(route) -> None:
-        answer = route.fetch()
-        route.fulfill(response=answer, body=HOLD_THE_FILE + answer.text())
+    addition = HOLD_THE_FILE
 
-    two.page.route(PACKER, hold_the_file)
+    def add(route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, body=addition + answer.text())
+
+    two.page.route(PACKER, add)
     downloads = []
     two.page.on("download", lambda download: downloads.append(download.suggested_filename))
     open_panel(two)
@@ -240,7 +242,7 @@ def test_cancelled_work_writes_nothing(two):
     two.page.get_by_text(re.compile("Packing")).first.wait_for()
     two.page.get_by_role("button", name="Cancel").click()
     two.page.get_by_text("Cancelled; nothing was written.").wait_for()
-    two.page.unroute(PACKER, hold_the_file)
+    addition = ""
     assert save(two, "coco")[0] == "coffee.coco.json"
     assert downloads == ["coffee.coco.json"]
 
