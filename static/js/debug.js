@@ -14,16 +14,16 @@
 import { windowOf } from './masks/closer-views.js';
 import { isKept } from './state/questions.js';
 import {
-  committedPrompts, foundHere, offeredHere, pictureSize, pictureView, quantile, strip, workOf,
+  committedPrompts, foundAt, foundHere, offeredHere, pictureSize, pictureView, quantile, strip, workOf,
 } from './state/selectors.js';
 
 /**
  * @param {Store<State>} store
- * @param {{renderer: Renderer, stage: Element, timings: Timings}} parts
+ * @param {{renderer: Renderer, stage: Element, keeper: {isBusy: () => boolean}, timings: Timings}} parts
  */
-export function exposeDebug(store, { renderer, stage, timings }) {
+export function exposeDebug(store, { timings, ...parts }) {
   const samDebug = Object.freeze({
-    state: () => snapshot(store.get(), renderer, stage),
+    state: () => snapshot(store.get(), parts),
     lastMask() {
       const { mask } = store.get();
       if (!mask) return null;
@@ -39,20 +39,21 @@ export function exposeDebug(store, { renderer, stage, timings }) {
 
 /**
  * @param {State} state
- * @param {Renderer} renderer
- * @param {Element} stage
+ * @param {{renderer: Renderer, stage: Element, keeper: {isBusy: () => boolean}}} parts
  */
-function snapshot(state, renderer, stage) {
+function snapshot(state, { renderer, stage, keeper }) {
   const { picture, mask, latencies } = state;
   const found = foundHere(state);
   const view = pictureView(state);
-  const { left, top } = stage.getBoundingClientRect();
+  const { left, top, width, height } = stage.getBoundingClientRect();
   return structuredClone({
     service: state.service,
     server: state.server,
     decoder: state.decoder,
     renderer: renderer.kind(),
     painting: renderer.isBusy(),
+    storing: keeper.isBusy(),
+    laidOut: Math.hypot(width - state.stage.width, height - state.stage.height) < 0.5,
     picture: picture && {
       id: picture.record?.id ?? null,
       name: picture.name,
@@ -78,6 +79,6 @@ function snapshot(state, renderer, stage) {
     level: state.level,
     scale: view && picture ? view.width / (pictureSize(picture)?.width ?? 1) : null,
     notice: state.notice,
-    found: found && { ...found, objects: offeredHere(state).map(({ bounds, ...rest }) => rest) },
+    found: found && { ...found, pointed: state.hover && (foundAt(state, state.hover)?.id ?? null), objects: offeredHere(state).map(({ bounds, ...rest }) => rest) },
   });
 }

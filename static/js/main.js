@@ -101,10 +101,10 @@ new ResizeObserver(([{ contentRect: { width, height } }]) => actions.resizeStage
 lookClosely(store, actions);
 followZoom(store, actions, api);
 timeOpening(store, timings);
-exposeDebug(store, { renderer, stage, timings });
+const keeper = keepWork(store, actions, createArchive());
+exposeDebug(store, { renderer, stage, keeper, timings });
 timings.note('interactive', performance.now());
-const kept = keepWork(store, actions, createArchive());
-actions.start(Promise.race([kept, new Promise((resolve) => setTimeout(resolve, ARCHIVE_MS))]));
+actions.start(Promise.race([keeper.opened, new Promise((resolve) => setTimeout(resolve, ARCHIVE_MS))]));
 
 /**
  * @param {Tier} tier

@@ -5,7 +5,8 @@ import io
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlencode, urlsplit
 
@@ -78,6 +79,10 @@ class SamPage:
         self.page.goto(f"{self.address}?{urlencode(query)}")
         return self.wait_for("a decoder", lambda state: state["decoder"]["status"] == "ready")
 
+    def wait_until_loaded(self) -> None:
+        """For a page that somebody else opened."""
+        self.page.wait_for_function("() => globalThis.samDebug")
+
     def has_webgpu(self) -> bool:
         """Asked of a document without scripts, so that no decoder starts."""
         self.page.goto(f"{self.address}static/icon.svg")
@@ -114,12 +119,20 @@ class SamPage:
         self.upload(picture)
         self.wait_until_ready(picture)
 
+    def point(self, x: float, y: float) -> None:
+        """Move the pointer to a place in the picture, and let the page see it there."""
+        self.point_on_screen(*self.screen(x, y))
+
+    def point_on_screen(self, x: float, y: float) -> None:
+        self.page.mouse.move(x, y)
+        self.pass_frame()
+
     def hover(self, x: float, y: float) -> Shown:
-        self.page.mouse.move(*self.screen(x, y))
+        self.point(x, y)
         return self.answer()
 
     def click(self, x: float, y: float, button: str = "left", key: str | None = None) -> Shown:
-        self.page.mouse.move(*self.screen(x, y))
+        self.point(x, y)
         if key:
             self.page.keyboard.down(key)
         self.page.mouse.click(*self.screen(x, y), button=button)
@@ -146,14 +159,13 @@ class SamPage:
         self.page.mouse.move(*self.screen(*corners[0]))
         self.page.mouse.down()
         for corner in [*corners[1:], corners[0]]:
-            self.page.mouse.move(*self.screen(*corner), steps=4)
-            self.page.wait_for_timeout(80)
+            self.point(*corner)
         self.page.mouse.up()
         self.wait_for("the area", lambda state: state["mask"] and state["mask"]["kept"])
 
     def leave_picture(self) -> None:
         """Move the pointer off the picture, to where the page says its name."""
-        self.page.mouse.move(2, 2)
+        self.point_on_screen(2, 2)
         self.wait_for("no hover", lambda state: state["hover"] is None)
 
     # ---- what a person sees -----------------------------------------------------------------------
@@ -163,7 +175,7 @@ class SamPage:
 
     def answer(self) -> Shown:
         """The mask shown, once it answers what is asked now: the kept prompts, or the pixel under the pointer."""
-        self.wait_for("the answer", lambda state: state["mask"] and state["mask"]["prompts"] == _question(state))
+        self.wait_for("the answer", _is_answered)
         return self.shown()
 
     def shown(self) -> Shown:
@@ -172,11 +184,11 @@ class SamPage:
         return Shown(logits=logits, feedback=feedback, **mask)
 
     def view(self) -> View:
-        return View(**self.state()["view"])
+        return View(**self._laid_out()["view"])
 
     def screen(self, x: float, y: float) -> tuple[float, float]:
         """A position in the picture as a position on the screen."""
-        state = self.state()
+        state = self._laid_out()
         view, size = View(**state["view"]), state["picture"]["size"]
         return view.x + x * view.width / size["width"], view.y + y * view.height / size["height"]
 
@@ -195,6 +207,25 @@ class SamPage:
 
     # ---- waiting ----------------------------------------------------------------------------------
 
+    def pass_frame(self) -> None:
+        """Until the page has drawn once more: it looks at a moving pointer once per frame."""
+        self.page.evaluate("() => new Promise(requestAnimationFrame)")
+
+    def _laid_out(self) -> dict:
+        """The state, once the picture lies where the stage is now: a panel that opens makes the stage smaller."""
+        return self.wait_for("the layout", lambda state: state["view"] and state["laidOut"])
+
+    @contextmanager
+    def holding(self, address: str | re.Pattern[str]) -> Iterator[None]:
+        """What the page asks for there waits until the block is left."""
+        waiting: list[Route] = []
+        hold = waiting.append
+        self.page.route(address, lambda route: hold(route))
+        yield
+        hold = Route.continue_
+        for route in waiting:
+            route.continue_()
+
     def wait_until_ready(self, picture: Picture) -> None:
         def ready(state: dict) -> bool:
             shown = state["picture"]
@@ -212,6 +243,10 @@ class SamPage:
 
         self.wait_for(f"{picture.name} to be ready", ready)
 
+    def wait_until_stored(self) -> None:
+        """Until the browser has all of the work."""
+        self.wait_for("nothing left to store", lambda state: not state["storing"])
+
     def wait_for(self, what: str, condition: Callable[[dict], object]) -> dict:
         """Ask the page's state until the condition holds; time is not what these tests are about."""
         deadline = time.monotonic() + PATIENCE_MS / 1000
@@ -226,12 +261,15 @@ def _grid(packed: str | None) -> np.ndarray | None:
     return packed and np.frombuffer(base64.b64decode(packed), np.float32).reshape(GRID, GRID).copy()
 
 
-def _question(state: dict) -> dict | None:
-    """The page's own rule, told again: what was kept, else a click where the pointer is."""
-    kept = state["prompts"]
+def _is_answered(state: dict) -> bool:
+    """The page's own rule, told again: what was kept is asked, else a click where the pointer is.
+
+    The pointer's mask may answer the same prompts as a click there that is still being decoded; it is not kept.
+    """
+    mask, kept, hover = state["mask"], state["prompts"], state["hover"]
+    if mask is None:
+        return False
     if kept["clicks"] or kept["box"]:
-        return kept
-    if state["hover"] is None:
-        return None
-    x, y = state["hover"]
-    return {"clicks": [{"x": x, "y": y, "label": 1}], "box": None}
+        return mask["kept"] and mask["prompts"] == kept
+    clicks = hover and [{"x": hover[0], "y": hover[1], "label": 1}]
+    return mask["prompts"] == {"clicks": clicks, "box": None}

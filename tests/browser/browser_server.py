@@ -43,7 +43,7 @@ class DemoServer:
     def stop(self) -> None:
         if self._process:
             self._process.terminate()
-            self._process.wait(60)
+            self._process.wait(PATIENCE_S)
 
     @contextmanager
     def away(self, checkpoint: str | None = None) -> Iterator[None]:

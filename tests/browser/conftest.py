@@ -13,7 +13,7 @@ from browser_page import PATIENCE_MS, Guard, SamPage
 from browser_pictures import Oracle, Picture
 from browser_server import ROOT, DemoServer, Tripwire
 from filelock import FileLock
-from playwright.sync_api import Browser, BrowserContext, Playwright, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Playwright, expect, sync_playwright
 
 from demo.routes.page import Document, static_folder, vendor_is_built
 from demo.settings import parse_settings
@@ -47,6 +47,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def playwright() -> Iterator[Playwright]:
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as started:
         yield started
 

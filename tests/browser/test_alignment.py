@@ -6,7 +6,6 @@ the square's place in the picture, which only the test knows.
 
 import itertools
 import math
-import time
 
 import numpy as np
 import pytest
@@ -16,7 +15,6 @@ from PIL import Image
 pytestmark = pytest.mark.browser
 
 CLOSE, DRAWN = 0.97, 0.9
-PATIENCE_SECONDS = 60
 NEIGHBOURS = list(itertools.product((-1, 0, 1), repeat=2))
 COLOURS = {
     "top left": (255, 0, 0),
@@ -82,25 +80,15 @@ def _check(page, oracle, picture: Picture, ratio: int = 1) -> None:
     page.open()
     page.upload_and_wait(picture)
     page.leave_picture()
-    bare = _screenshot_with_squares(page, ratio)
+    bare = page.screenshot()
     for name, pixel in squares(*picture.size).items():
-        page.page.mouse.move(*_seen_at(bare, COLOURS[name], page.view(), ratio))
+        page.point_on_screen(*_seen_at(bare, COLOURS[name], page.view(), ratio))
         (asked,) = page.answer().prompts["clicks"]
         off = _grid_position(picture, asked["x"], asked["y"]) - _grid_centre(picture, pixel)
         assert np.abs(off).max() <= 1, f"{name}: {off} low-resolution pixels off"
     shown = page.hover(picture.size[0] * 0.4, picture.size[1] * 0.5)
     assert oracle.agreement(picture, shown) >= CLOSE
     _check_drawn(picture, shown, bare, page, ratio)
-
-
-def _screenshot_with_squares(page, ratio: int) -> np.ndarray:
-    """The screen, once it shows the picture: the page cannot know when a worker's frame reaches the screen."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        screenshot = page.screenshot()
-        if all(_is_colour(screenshot, colour, page.view(), ratio).any() for colour in COLOURS.values()):
-            return screenshot
-        assert time.monotonic() < deadline, "the picture's coloured squares never came to the screen"
 
 
 def _is_colour(screenshot: np.ndarray, colour: tuple[int, int, int], view, ratio: int) -> np.ndarray:

@@ -30,10 +30,9 @@ def page(sam_page, picture):
 
 def zoom_to(page, x: float, y: float) -> list[int]:
     """Turn the wheel at a point until a closer view of it is there: its window."""
-    page.page.mouse.move(*page.screen(x, y))
+    page.point(x, y)
     page.page.mouse.wheel(0, -800)
-    page.wait_for("a closer view", lambda state: state["picture"]["views"])
-    return page.state()["picture"]["views"][0]
+    return page.wait_for("a closer view", lambda state: state["picture"]["views"])["picture"]["views"][0]
 
 
 def hover_closely(page, x: float, y: float):
@@ -144,7 +143,7 @@ def test_paint_in_a_view_is_finer_and_is_redrawn_by_the_model_there(page, oracle
 
 
 def test_a_picture_that_is_zoomed_into_has_its_own_colours(page, picture):
-    page.page.mouse.move(*page.screen(*SKY))
+    page.point(*SKY)
     page.page.mouse.wheel(0, -800)
     page.wait_for("a closer look", lambda state: state["scale"] > 4)
     page.leave_picture()
@@ -227,7 +226,7 @@ def test_what_is_kept_in_a_view_survives_a_reload_and_is_edited_there(page):
     page.press("n")
     page.wait_for("an object", lambda state: len(state["things"]) == 1)
     (before,) = page.state()["things"]
-    page.page.wait_for_timeout(800)
+    page.wait_until_stored()
     page.page.reload()
     page.wait_for("the object", lambda state: state["things"] and state["picture"]["phase"]["status"] == "ready")
     (after,) = page.state()["things"]

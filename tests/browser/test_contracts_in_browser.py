@@ -3,6 +3,7 @@
 import numpy as np
 import onnxruntime
 import pytest
+from browser_page import PATIENCE_MS
 
 from demo.routes.page import static_folder
 from sam import encode, predict
@@ -39,6 +40,7 @@ def model(small_config, random_model):
 def run(chromium, runtime):
     """Run a graph in a page and read its answers as arrays, in the graph's order."""
     page = chromium.new_page()
+    page.set_default_timeout(PATIENCE_MS)
     (vendor,) = static_folder().glob("vendor/onnxruntime-web-*")
     files = {f"/{file.name}": file.read_bytes() for file in vendor.iterdir() if file.suffix in (".mjs", ".wasm")}
     files["/"] = b"<!doctype html>"

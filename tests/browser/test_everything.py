@@ -4,13 +4,55 @@ import json
 
 import httpx
 import pytest
+from browser_page import PATIENCE_MS
+from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
+
+HOLD_AT_THE_FIRST_OBJECT = """() => {
+    const ask = window.fetch;
+    const released = new Promise((release) => { window.releaseTheSearch = release; });
+    let rest = '';
+    const held = () => new TransformStream({
+        async transform(chunk, controller) {
+            const events = (rest + chunk).split(/(?<=\\n\\n)/);
+            rest = events.at(-1).endsWith('\\n\\n') ? '' : events.pop();
+            for (const event of events) {
+                controller.enqueue(event);
+                if (event.includes('"added":[{')) await released;
+            }
+        },
+    });
+    window.fetch = async (...asked) => {
+        const answer = await ask(...asked);
+        if (!answer.url.endsWith('/everything')) return answer;
+        const events = answer.body.pipeThrough(new TextDecoderStream()).pipeThrough(held());
+        return new Response(events.pipeThrough(new TextEncoderStream()), answer);
+    };
+}"""
 
 
 def begin(page, preset: str = "Few") -> None:
     page.page.get_by_role("button", name=preset, exact=True).click()
     page.page.get_by_role("button", name="Find everything").click()
+
+
+@pytest.fixture
+def held_page(sam_page, coffee):
+    """The page with a picture; what the server finds after its first object is kept from it until `release`."""
+    sam_page.page.add_init_script(f"({HOLD_AT_THE_FIRST_OBJECT})()")
+    sam_page.open()
+    sam_page.open_gallery(coffee)
+    return sam_page
+
+
+def release(page) -> None:
+    page.page.evaluate("() => releaseTheSearch()")
+
+
+def searches(server) -> int:
+    """How many the server has in hand."""
+    return httpx.get(f"{server.address}healthz", timeout=PATIENCE_MS / 1000).json()["searches"]
 
 
 def found(state: dict) -> list[dict]:
@@ -40,26 +82,32 @@ def take_one(page) -> dict:
     raise AssertionError("no found object could be clicked")
 
 
-def test_objects_appear_while_the_search_goes_on_and_are_counted(page):
+def test_objects_appear_while_the_search_goes_on_and_are_counted(held_page):
+    page = held_page
     begin(page)
     state = page.wait_for("the first object", found)
     assert state["found"]["status"] == "running" and 0 < state["found"]["done"] < state["found"]["total"]
-    assert page.page.locator("#found").is_visible()
-    assert page.page.locator("#everything [role=progressbar]").is_visible()
+    expect(page.page.locator("#found")).to_be_visible()
+    expect(page.page.locator("#everything [role=progressbar]")).to_be_visible()
+    release(page)
     state = page.wait_for("the end", finished)
-    assert f"{len(found(state))} object" in page.page.locator("#everything [role=status]").text_content()
-    assert not page.page.locator("#everything [role=progressbar]").is_visible()
+    expect(page.page.locator("#everything [role=status]")).to_contain_text(f"{len(found(state))} object")
+    expect(page.page.locator("#everything [role=progressbar]")).to_be_hidden()
 
 
-def test_the_bar_is_as_long_as_the_search_is_far(page):
-    begin(page, "Balanced")
-    page.wait_for("progress", lambda state: state["found"] and state["found"]["done"] > 0)
-    drawn, far = page.page.evaluate("""() => {
-        const { done, total } = samDebug.state().found;
-        const width = (name) => document.querySelector(`#everything ${name}`).getBoundingClientRect().width;
-        return [width('.fill') / width('.track'), done / total];
-    }""")
-    assert 0 < drawn == pytest.approx(far, abs=0.01)
+def test_the_bar_is_as_long_as_the_search_is_far(held_page):
+    page = held_page
+    begin(page)
+    state = page.wait_for("the first object", found)
+    far = state["found"]["done"] / state["found"]["total"]
+    page.page.wait_for_function(
+        """(far) => {
+            const width = (name) => document.querySelector(`#everything ${name}`).getBoundingClientRect().width;
+            return Math.abs(width('.fill') / width('.track') - far) < 0.01;
+        }""",
+        arg=far,
+    )
+    assert 0 < far < 1
 
 
 def test_one_object_is_taken_by_a_click_and_comes_back_with_undo(page):
@@ -91,41 +139,44 @@ def test_all_wholes_are_taken_in_one_step_and_then_the_parts(page):
     assert areas == sorted(areas), "parts lie on their wholes"
 
 
-def test_a_search_is_stopped_by_its_button_and_the_server_stops_too(page, server):
-    begin(page, "Balanced")
-    page.wait_for("progress", lambda state: state["found"] and state["found"]["done"] > 0)
+def test_a_search_is_stopped_by_its_button_and_the_server_stops_too(held_page, server):
+    page = held_page
+    begin(page, "Fine")
+    page.wait_for("the first object", found)
     page.page.get_by_role("button", name="Stop").click()
     state = page.wait_for("the stop", lambda state: state["found"]["status"] == "stopped")
     assert state["found"]["done"] < state["found"]["total"]
-    page.wait_for("the server", lambda _: httpx.get(f"{server.address.rstrip('/')}/healthz").json()["searches"] == 0)
+    page.wait_for("the server", lambda _: searches(server) == 0)
 
 
 def test_leaving_the_picture_stops_its_search(page, server):
-    begin(page, "Balanced")
+    begin(page, "Fine")
     page.wait_for("progress", lambda state: state["found"] and state["found"]["done"] > 0)
     page.page.locator("#close-picture").click()
-    page.wait_for("the server", lambda _: httpx.get(f"{server.address.rstrip('/')}/healthz").json()["searches"] == 0)
+    page.wait_for("the server", lambda _: searches(server) == 0)
 
 
-def test_hovering_goes_on_while_everything_is_searched(page):
-    begin(page, "Balanced")
-    page.wait_for("progress", lambda state: state["found"] and state["found"]["done"] > 0)
-    for x in range(20, 600, 60):
-        page.page.mouse.move(*page.screen(x, 380))
-        state = page.wait_for("a mask or an object", lambda state: state["mask"] or found(state))
-        if state["mask"]:
+def test_hovering_goes_on_while_everything_is_searched(held_page):
+    page = held_page
+    begin(page, "Fine")
+    page.wait_for("the first object", found)
+    for x, y in ((x, y) for x in range(20, 600, 40) for y in range(20, 400, 40)):
+        page.page.mouse.move(*page.screen(x, y))
+        state = page.wait_for("the pointer", lambda state, to=(x, y): state["hover"] == pytest.approx(to, abs=2))
+        if state["found"]["pointed"] is None:
             break
-    assert state["found"]["status"] == "running"
-    assert state["mask"], "every place was covered by an object already"
+    assert page.answer().prompts["clicks"]
+    assert page.state()["found"]["status"] == "running"
 
 
 def test_escape_forgets_what_was_found(page):
     begin(page)
     page.wait_for("an object", found)
     page.leave_picture()
+    expect(page.page.locator("#found")).to_be_visible()
     page.press("Escape")
     page.wait_for("nothing", lambda state: state["found"] is None)
-    assert not page.page.locator("#found").is_visible()
+    expect(page.page.locator("#found")).to_be_hidden()
 
 
 def test_a_server_that_refuses_is_quoted_and_may_be_asked_again(page, guard):

@@ -34,10 +34,10 @@ def test_mask_under_the_mouse_is_pytorchs(sam_page, oracle, photographs, name):
 def test_pointer_that_waits_for_the_picture_has_its_mask_at_once(sam_page, oracle, photographs):
     picture = photographs["coffee"]
     sam_page.open()
-    sam_page.upload(picture)
-    sam_page.wait_for("the stage", lambda state: state["picture"])
-    box = sam_page.page.locator("#stage").bounding_box()
-    sam_page.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    with sam_page.holding("**/api/embeddings/**"):
+        sam_page.upload(picture)
+        box = sam_page.page.locator("#stage").bounding_box()
+        sam_page.point_on_screen(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     sam_page.wait_until_ready(picture)
     assert oracle.agreement(picture, sam_page.answer()) >= SHIPPED
 
@@ -58,8 +58,8 @@ def test_fp32_decoder_in_the_browser_is_pytorchs(sam_page, oracle, photographs):
 @pytest.mark.parametrize("renderer", ["webgl2", "2d"])
 def test_drawn_tint_covers_pytorchs_mask(sam_page, oracle, photographs, renderer):
     picture = photographs["coffee"]
-    state = sam_page.open(renderer=renderer)
-    if state["renderer"] != renderer:
+    sam_page.open(renderer=renderer)
+    if sam_page.wait_for("a renderer", lambda state: state["renderer"])["renderer"] != renderer:
         pytest.skip("this Chromium has no WebGL2")
     sam_page.open_gallery(picture)
     sam_page.leave_picture()

@@ -50,7 +50,7 @@ def hub(tuned, tmp_path_factory) -> Iterator:
             request.wfile.write(part)
             request.wfile.flush()
             time.sleep(2 * REPORT_INTERVAL_S)  # what comes at once is told once
-        go_on.wait(120)
+        go_on.wait()
         request.wfile.write(content[most:])
 
     with file_server(file.read_bytes(), in_parts, status(404)) as server:
@@ -124,8 +124,9 @@ def test_switching_by_keys_keeps_prompts_and_objects_and_the_other_model_answers
     assert Oracle(tuned).agreement(picture, after) >= CLOSE > overlap(before.logits > 0, after.logits > 0)
     assert sam_page.state()["things"] == [kept]
     assert not any("/api/images" in url for url in uploads), "the server has the picture"
-    assert row(sam_page, "tuned").get_by_text("In use.").is_visible()
+    expect(row(sam_page, "tuned").get_by_text("In use.")).to_be_visible()
 
+    sam_page.wait_until_stored()
     sam_page.page.reload()
     sam_page.wait_until_ready(picture)
     wait_for_model(sam_page, "tuned")
@@ -137,6 +138,7 @@ def test_a_phone_has_the_list_as_a_sheet(context, server, photographs):
     page.open(tier="wasm")
     page.open_gallery(photographs["chelsea"])
     page.page.locator("#model").click()
+    expect(row(page, "tuned")).to_be_visible()
     box = page.page.locator("#models").bounding_box()
     assert box["x"] >= 0 and box["x"] + box["width"] <= PHONE["viewport"]["width"]
     row(page, "tuned").get_by_role("button").click()
@@ -156,13 +158,13 @@ def test_a_download_waits_for_a_yes_shows_its_progress_and_is_used(sam_page, pho
     there.get_by_role("button", name="Download").click()
     there.get_by_role("button", name="Agree and download").click()
     progress = there.get_by_role("progressbar")
-    expect(progress).to_have_attribute("aria-valuenow", re.compile("[567][0-9]"), timeout=PATIENCE_MS)
+    expect(progress).to_have_attribute("aria-valuenow", re.compile("[567][0-9]"))
     expect(there.get_by_role("button", name="Cancel")).to_be_visible()
     other = SamPage(sam_page.page.context.new_page(), sam_page.address)
     other.open(tier="wasm")
     other.page.locator("#model").click()
     bar = row(other, "somebody/model on Hugging Face").get_by_role("progressbar")
-    expect(bar).to_have_attribute("aria-valuenow", re.compile("[567][0-9]"), timeout=PATIENCE_MS)
+    expect(bar).to_have_attribute("aria-valuenow", re.compile("[567][0-9]"))
     other.page.close()
     hub.go_on.set()
     wait_for_model(sam_page, "somebody--model")

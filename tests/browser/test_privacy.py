@@ -1,7 +1,7 @@
 """Nothing leaves the machine: every browser test watches, these make sure that the watch is awake."""
 
 import pytest
-from browser_page import Guard
+from browser_page import PATIENCE_MS, Guard
 from playwright.sync_api import Error
 
 pytestmark = pytest.mark.browser
@@ -11,6 +11,7 @@ def test_watch_notices_whoever_wants_to_leave(chromium, tripwire, server):
     guard = Guard(host="127.0.0.1:1")
     context = chromium.new_context(proxy={"server": tripwire.address, "bypass": "127.0.0.1"})
     try:
+        context.set_default_timeout(PATIENCE_MS)
         guard.watch(context)
         page = context.new_page()
         with pytest.raises(Error):
@@ -19,7 +20,8 @@ def test_watch_notices_whoever_wants_to_leave(chromium, tripwire, server):
         assert any("elsewhere.test" in fault for fault in guard.unexpected)
         page = context.new_page()  # the first still settles on its error page
         page.goto(server.address)
-        page.evaluate("() => fetch('http://elsewhere.test/').catch(() => {})")
+        with context.expect_console_message(lambda message: "Content Security Policy" in message.text):
+            page.evaluate("() => fetch('http://elsewhere.test/').catch(() => {})")
         assert any("Content Security Policy" in fault for fault in guard.unexpected)
     finally:
         context.close()

@@ -25,7 +25,8 @@ def private(runtime, tripwire, tmp_path_factory) -> Iterator[str]:
 
 def test_the_page_works_and_its_pictures_answer_its_own_browser_alone(private, chromium, oracle, photographs):
     owner, other = (chromium.new_context(reduced_motion="reduce") for _ in range(2))
-    owner.set_default_timeout(PATIENCE_MS)
+    for context in (owner, other):
+        context.set_default_timeout(PATIENCE_MS)
     page = SamPage(owner.new_page(), private)
     page.open()
     page.open_gallery(photographs["chelsea"])

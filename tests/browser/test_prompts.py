@@ -25,8 +25,8 @@ def test_click_keeps_its_mask_wherever_the_mouse_goes(page, coffee, oracle):
     kept = page.click(*CUP)
     assert kept.prompts == hovered.prompts
     np.testing.assert_array_equal(kept.logits, hovered.logits)
-    page.page.mouse.move(*page.screen(*TABLE))
-    page.wait_for("the pointer to arrive", lambda state: state["hover"] and state["hover"][0] < CUP[0] - 100)
+    page.point(*TABLE)
+    assert page.state()["hover"][0] < CUP[0] - 100
     assert page.answer().prompts == kept.prompts
     assert page.state()["mask"]["kept"]
 

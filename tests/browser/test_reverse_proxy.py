@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
-from browser_page import Guard, SamPage
+from browser_page import PATIENCE_MS, Guard, SamPage
 from browser_proxy import reverse_proxy, serving
 from browser_server import DemoServer
 
@@ -43,7 +43,7 @@ def visitor(chromium, tripwire):
         guard = Guard(host=urlsplit(address).netloc)
         proxy = {"server": tripwire.address, "bypass": "127.0.0.1"}
         context = chromium.new_context(viewport={"width": 1280, "height": 800}, reduced_motion="reduce", proxy=proxy)
-        context.set_default_timeout(240_000)
+        context.set_default_timeout(PATIENCE_MS)
         guard.expect("/favicon.ico")  # Gradio's page names none, so browsers ask the host, as they do everywhere
         guard.watch(context)
         asked = []
@@ -82,6 +82,7 @@ def test_gradio_works_under_a_prefix(mounted, visitor, photographs):
 
 def test_the_prefix_without_its_slash_leads_to_the_page(prefixed_server, chromium):
     page = chromium.new_page()
+    page.set_default_timeout(PATIENCE_MS)
     page.goto(prefixed_server.address.rstrip("/") + PREFIX)
     assert page.url == prefixed_server.address.rstrip("/") + PREFIX + "/"
     page.close()

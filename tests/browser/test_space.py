@@ -4,6 +4,7 @@ The hub's own page is made up here; its address is real, and no request leaves t
 """
 
 import os
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -55,10 +56,16 @@ class Hub:
     def wait_for(self, what: str) -> None:
         self.frame.wait_for_function(f"() => globalThis.samDebug && ((state) => {what})(samDebug.state())")
 
+    def wait_for_error(self, words: str) -> None:
+        deadline = time.monotonic() + PATIENCE_MS / 1000
+        while not any(words in error for error in self.errors):
+            assert time.monotonic() < deadline, self.errors
+            self.page.wait_for_timeout(50)
+
     def open_picture(self, name: str) -> None:
         self.wait_for("state.decoder.status === 'ready'")
         self.frame.locator(f'#gallery img[src$="{name}"]').click()
-        self.wait_for("state.picture?.phase.status === 'ready'")
+        self.wait_for("state.picture?.phase.status === 'ready' && state.view && state.laidOut")
 
     def click(self, x: float, y: float) -> None:
         """Keep a click at a pixel of the picture, and wait for its mask."""
@@ -66,7 +73,7 @@ class Hub:
         view, size = state["view"], state["picture"]["size"]
         scale = view["width"] / size["width"]
         self.page.mouse.click(box["x"] + view["x"] + x * scale, box["y"] + view["y"] + y * scale)
-        self.wait_for("state.prompts.clicks.length === 1 && state.mask?.prompts.clicks.length === 1")
+        self.wait_for("state.prompts.clicks.length === 1 && state.mask?.kept")
 
 
 @pytest.fixture
@@ -115,20 +122,20 @@ def test_a_browser_that_keeps_nothing_for_frames_loses_nothing_but_the_memory(hu
     page.click(*POINT)
     page.frame.locator("#keep").click()
     page.wait_for("state.notice?.includes('kept')")
-    page.page.wait_for_timeout(1000)  # longer than the pause before work is stored
+    page.wait_for("!state.storing")  # or not, for it cannot be
     assert "kept" in page.state()["notice"], "told twice"
     assert page.errors == []
 
 
 def test_nobody_else_may_frame_the_space(hub):
     page = hub("https://elsewhere.example/", isolated=False)
-    page.page.wait_for_function("() => document.querySelector('iframe')")
-    assert page.frame.url == "chrome-error://chromewebdata/"
-    assert any("frame-ancestors https://huggingface.co" in error for error in page.errors)
+    page.frame.wait_for_url("chrome-error://chromewebdata/")
+    page.wait_for_error("frame-ancestors https://huggingface.co")
 
 
 def test_at_its_own_address_the_space_is_isolated(chromium, space):
     page = chromium.new_page()
+    page.set_default_timeout(PATIENCE_MS)
     page.goto(space)
     assert page.evaluate("() => crossOriginIsolated")
     page.close()

@@ -20,6 +20,7 @@ COUNT_STORED = """() => new Promise((resolve) => {
         };
     };
 })"""
+NAME_LOCKS = "async () => (await navigator.locks.query()).held.map(({ name }) => name)"
 MAKE_OLD = """() => new Promise((resolve) => {
     const opening = indexedDB.open('segment-anything');
     opening.onsuccess = () => {
@@ -33,12 +34,13 @@ MAKE_OLD = """() => new Promise((resolve) => {
 
 
 def stored(page: SamPage) -> dict[str, int]:
-    """How much there is of what, after the pause that storing takes."""
-    page.page.wait_for_timeout(1000)
+    """How much there is of what, once this tab has nothing left to store or to forget."""
+    page.wait_until_stored()
     return page.page.evaluate(COUNT_STORED)
 
 
 def recent(page: SamPage) -> list[str]:
+    page.wait_until_stored()
     return page.page.locator("#recent button").all_inner_texts()
 
 
@@ -54,6 +56,18 @@ def other_tab(context, server):
     return open_tab
 
 
+def leave(page: SamPage) -> None:
+    """Close a tab with all of its work stored, and wait until the browser says that nobody has it open."""
+    page.wait_until_stored()
+    session = page.page.evaluate("sessionStorage.getItem('sam-session')")
+    beside = page.page.context.new_page()
+    beside.goto(f"{page.address}static/icon.svg")
+    page.page.close()
+    while f"sam-session/{session}" in beside.evaluate(NAME_LOCKS):
+        beside.wait_for_timeout(50)
+    beside.close()
+
+
 # ---- one tab ----------------------------------------------------------------------------------------
 
 
@@ -62,7 +76,7 @@ def test_work_survives_a_reload(page, photographs):
     page.press("n")
     kept = page.click(*TABLE)
     inside = page.state()["things"][0]["inside"]
-    page.page.wait_for_timeout(1000)
+    page.wait_until_stored()
     page.page.reload()
     page.wait_until_ready(photographs["coffee"])
     assert page.state()["things"][0]["inside"] == inside
@@ -102,11 +116,10 @@ def test_ten_pictures_survive_that_other_tabs_are_opened_and_reloaded(sam_page, 
     assert recent(other) == [], "they are at work elsewhere"
     sam_page.page.reload()
     sam_page.wait_for("ten again", lambda state: len(state["pictures"]) == 10)
-    assert stored(other)["pictures"] == 10
+    assert stored(sam_page)["pictures"] == 10
 
-    sam_page.page.close()
+    leave(sam_page)
     other.page.reload()
-    other.page.locator("#recent button").first.wait_for()
     assert len(recent(other)) == OFFERED
     assert stored(other)["pictures"] == OFFERED, "what nobody has open and nobody is offered is forgotten in time"
 
@@ -116,15 +129,14 @@ def test_a_picture_that_was_left_open_is_picked_up_as_a_copy(page, other_tab):
     page.press("n")
     [thing] = page.state()["things"]
     left = stored(page)
-    page.page.close()
+    leave(page)
     other = other_tab()
     other.page.get_by_role("button", name="coffee.jpg, 1 object").click()
     [same] = other.wait_for("its object", lambda state: state["things"])["things"]
     assert same == thing
     assert stored(other) == {kind: 2 * count for kind, count in left.items()}
-    other.page.close()
+    leave(other)
     third = other_tab()
-    third.page.locator("#recent button").wait_for()
     assert recent(third) == ["coffee.jpg, 1 object"], "what the copy goes on from is not offered beside it"
 
 
@@ -135,8 +147,8 @@ def test_a_duplicated_tab_has_work_of_its_own(page, context, server):
     with context.expect_page() as opened:
         page.page.evaluate("window.open(location.href)")  # which copies sessionStorage, as duplicating does
     other = SamPage(opened.value, server.address)
-    other.wait_for("its picture", lambda state: state["pictures"])
-    assert len(other.state()["things"]) == 1
+    other.wait_until_loaded()
+    other.wait_for("its object", lambda state: len(state["things"]) == 1)
     assert stored(other) == {kind: 2 * count for kind, count in before.items()}
     other.page.locator("#strip .card-close").dispatch_event("click")
     assert stored(other) == before

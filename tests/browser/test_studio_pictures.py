@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from browser_page import PHONE
 from browser_pictures import CUP, in_view
+from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
 
@@ -23,7 +24,8 @@ def test_pictures_dropped_anywhere_open(sam_page, photographs, tmp_path):
 
     drag("dragEnter")
     drag("dragOver")
-    assert sam_page.page.get_by_text("Drop to open").is_visible()
+    expect(sam_page.page.locator("body.dropping")).to_be_visible()
+    expect(sam_page.page.get_by_text("Drop to open")).to_be_visible()
     drag("drop")
     sam_page.wait_until_ready(chosen[0])
     sam_page.wait_for("both", lambda state: [each["status"] for each in state["pictures"]] == ["ready", "ready"])

@@ -13,7 +13,6 @@ def drag(page, start, end, steps: int = 4) -> None:
     page.page.mouse.move(*page.screen(*start))
     page.page.mouse.down()
     page.page.mouse.move(*page.screen(*end), steps=steps)
-    page.page.wait_for_timeout(100)
     page.page.mouse.up()
 
 

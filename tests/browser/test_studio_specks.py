@@ -32,6 +32,7 @@ def test_specks_of_a_mask_are_left_out_until_they_are_wanted(page):
     switch(page).click()
     page.leave_picture()
     assert pieces(cut_out(page)) > 2 * clean
+    page.wait_until_stored()
     page.page.reload()
     page.answer()
     assert switch(page).get_attribute("aria-checked") == "false", "the choice is remembered"

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from browser_page import PHONE
 from browser_pictures import CUP, SPOON, TABLE, in_view
+from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
 
@@ -153,29 +154,28 @@ def test_fingers_tap_hold_and_pinch(sam_page, photographs):
         places = [{"x": x, "y": y, "id": index} for index, (x, y) in enumerate(points)]
         fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": places})
 
-    touch("touchStart", sam_page.screen(*CUP))
-    touch("touchEnd")
+    sam_page.page.touchscreen.tap(*sam_page.screen(*CUP))
     assert [click["label"] for click in sam_page.answer().prompts["clicks"]] == [1]
     touch("touchStart", sam_page.screen(*SPOON))
-    sam_page.page.wait_for_timeout(800)
+    sam_page.wait_for("the finger to have rested", lambda state: len(state["prompts"]["clicks"]) == 2)
     touch("touchEnd")
     assert [click["label"] for click in sam_page.answer().prompts["clicks"]] == [1, 0]
     x, y = sam_page.screen(*CUP)
     before = sam_page.state()["scale"]
-    touch("touchStart", (x - 20, y))
     touch("touchStart", (x - 20, y), (x + 20, y))
     for spread in (30, 45, 60):
         touch("touchMove", (x - spread, y), (x + spread, y))
     touch("touchEnd")
-    state = sam_page.state()
-    assert state["scale"] > 2 * before
-    assert len(state["prompts"]["clicks"]) == 2, "a pinch is no click"
+    sam_page.wait_for("a closer view", lambda state: state["scale"] > 2 * before)
+    sam_page.pass_frame()
+    assert len(sam_page.state()["prompts"]["clicks"]) == 2, "a pinch is no click"
 
 
 def test_edges_of_cut_outs_are_offered_without_scrolling(page):
     page.click(*CUP)
     page.press("n")
     page.page.locator("#take-home-button").click()
+    page.page.locator("#take-home").wait_for()
     for name in ("Cut-outs", "Hard", "Feather", "Soft", "Save"):
         assert in_sight(page.page.locator("#take-home").get_by_text(name, exact=True).last), name
 
@@ -189,6 +189,7 @@ def test_a_phone_shows_the_objects_first_and_the_models_name(sam_page, photograp
         sam_page.answer()
         sam_page.press("n")
     sam_page.page.locator("#open-panel").tap()
+    expect(sam_page.page.locator("#open-panel")).to_have_attribute("aria-expanded", "true")
     rows = sam_page.page.locator("#object-list .pick")
     assert rows.count() == 2 and all(in_sight(row) for row in rows.all())
     assert in_sight(sam_page.page.locator("#facts").get_by_text(info["model"]["id"], exact=True))
@@ -207,7 +208,7 @@ def test_question_mark_shows_the_keys(page):
     keys = page.page.get_by_role("dialog", name="Keys and gestures")
     assert "Undo" in keys.inner_text() and "Ctrl+Z" in keys.inner_text()
     page.press("Escape")
-    assert not keys.is_visible()
+    expect(keys).to_be_hidden()
 
 
 def test_mask_is_announced(page):
@@ -230,7 +231,6 @@ def test_axe_finds_no_violation(sam_page, photographs):
     sam_page.click(*CUP)
     assert violations(sam_page) == []
     sam_page.press("n")
-    sam_page.page.wait_for_timeout(300)
     if sam_page.page.locator("#open-panel").is_visible():
         sam_page.page.locator("#open-panel").click()
     assert violations(sam_page) == []

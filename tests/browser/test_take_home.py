@@ -7,9 +7,10 @@ import zipfile
 
 import numpy as np
 import pytest
+from browser_page import PATIENCE_MS
 from browser_pictures import CUP
-from browser_pictures import Picture as Photograph
 from PIL import Image
+from playwright.sync_api import expect
 
 from sam.formats import READERS, WRITERS, MaskObject, Picture, Session, png, yolo
 from sam.masks import mask_iou, rle_decode, rle_encode
@@ -17,6 +18,12 @@ from sam.masks import mask_iou, rle_decode, rle_encode
 pytestmark = pytest.mark.browser
 
 SIZE = (600, 400)  # of coffee, height last
+PACKER = re.compile(r"/take-home\.worker\.js$")
+HOLD_THE_FILE = """
+const { postMessage } = self;
+self.postMessage = (reply, transfer) => reply.file || postMessage.call(self, reply, transfer);
+"""
+"""Packing that gets no further than to its last word."""
 
 
 @pytest.fixture
@@ -142,14 +149,13 @@ def test_enter_saves_once_however_often_it_is_pressed(two):
     downloads = []
     two.page.on("download", lambda download: downloads.append(download))
     two.page.locator("#take-home input[value=masks]").focus()
-    for _ in range(4):
-        two.press("Enter")
+    with two.page.expect_download(), two.holding(PACKER):
+        for _ in range(4):
+            two.press("Enter")
     two.page.locator(".take-says").get_by_text("kB.").wait_for()
-    two.page.wait_for_timeout(1000)
-    assert len(downloads) == 1
-    two.press("Enter")
-    two.page.wait_for_timeout(1000)
-    assert len(downloads) == 2, "and again when that is done"
+    with two.page.expect_download():
+        two.press("Enter")
+    assert len(downloads) == 2, "one, and another when that is done"
 
 
 def test_panel_that_could_not_be_loaded_is_loaded_at_the_next_press(page, guard):
@@ -174,11 +180,12 @@ def test_outline_slider_shows_what_it_comes_to(two):
     open_panel(two)
     two.page.locator("#take-home input[value=svg]").check()
     says, slider = two.page.locator(".take-measure").first, two.page.get_by_role("slider", name="Outline")
-    seen = []
+    expect(says).to_contain_text("points")
+    before, seen = says.inner_text(), []
     for value in ("20", "60", "100"):
         slider.fill(value)
         two.page.wait_for_function("(before) => !before.includes(document.querySelector('.take-measure').textContent)",
-                                   arg=[*(text for text, _, _ in seen), ""])  # fmt: skip
+                                   arg=[*(text for text, _, _ in seen), before])  # fmt: skip
         text = says.inner_text()
         points, error = int(text.split()[1].replace(",", "")), float(text.split(" within ")[1].split()[0])
         seen.append((text, points, error))
@@ -219,22 +226,25 @@ def test_cut_out_goes_to_the_clipboard(two):
     assert 190 < size[0] < 215 and 190 < size[1] < 215
 
 
-def test_cancelled_work_writes_nothing(sam_page):
-    sam_page.open()
-    noise = np.random.default_rng(1).integers(0, 255, (300, 400, 3), np.uint8)
-    large = Photograph.encoded("large.jpg", np.kron(noise, np.ones((12, 12, 1), np.uint8)))
-    sam_page.upload_and_wait(large)
-    sam_page.lasso([(300, 300), (4500, 300), (4500, 3300), (300, 3300)])
-    sam_page.press("n")
+def test_cancelled_work_writes_nothing(two):
+    addition = HOLD_THE_FILE
+
+    def add(route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, body=addition + answer.text())
+
+    two.page.route(PACKER, add)
     downloads = []
-    sam_page.page.on("download", lambda download: downloads.append(download))
-    open_panel(sam_page)
-    sam_page.page.get_by_text("Soft", exact=True).click()
-    sam_page.page.get_by_role("button", name="Save", exact=True).click()
-    sam_page.page.get_by_role("button", name="Cancel").click()
-    sam_page.page.get_by_text("Cancelled; nothing was written.").wait_for()
-    assert downloads == []
-    assert save(sam_page, "coco")[0] == "large.coco.json"
+    two.page.on("download", lambda download: downloads.append(download.suggested_filename))
+    open_panel(two)
+    two.page.get_by_text("Soft", exact=True).click()
+    two.page.get_by_role("button", name="Save", exact=True).click()
+    two.page.get_by_text(re.compile("Packing")).first.wait_for()
+    two.page.get_by_role("button", name="Cancel").click()
+    two.page.get_by_text("Cancelled; nothing was written.").wait_for()
+    addition = ""
+    assert save(two, "coco")[0] == "coffee.coco.json"
+    assert downloads == ["coffee.coco.json"]
 
 
 # ---- in ---------------------------------------------------------------------------------------------
@@ -242,8 +252,10 @@ def test_cancelled_work_writes_nothing(sam_page):
 
 def test_session_comes_back_with_its_picture_on_another_day(two, chromium, server, guard):
     name, data = save(two, "session")
-    other = type(two)(chromium.new_context().new_page(), server.address)
-    guard.watch(other.page.context)
+    context = chromium.new_context()
+    context.set_default_timeout(PATIENCE_MS)
+    guard.watch(context)
+    other = type(two)(context.new_page(), server.address)
     other.open()
     give_and_wait(other, 2, (name, data))
     assert other.state()["picture"]["name"] == "coffee.jpg"
@@ -251,7 +263,7 @@ def test_session_comes_back_with_its_picture_on_another_day(two, chromium, serve
     other.page.locator("#object-list li").last.locator(".pick").click()
     other.page.get_by_role("button", name="Edit Object 1").click()  # from its prompts, as if it had never left
     assert other.answer().prompts["clicks"][0]["x"] == pytest.approx(CUP[0], abs=1)
-    other.page.context.close()
+    context.close()
 
 
 @pytest.mark.parametrize(

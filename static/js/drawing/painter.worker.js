@@ -3,7 +3,8 @@
  * The painter on a thread of its own: however slow the graphics are, the page never waits for them.
  *
  * Requests are `open`, `picture`, `logits`, `next`, `field` and `scene`. Of the scenes that arrive within a frame only the newest is
- * painted; `opened` tells the painter's kind, `painted` the number of the scene on the canvas.
+ * painted; `opened` tells the painter's kind, `painted` the number of the scene on the canvas, a frame later: what is
+ * painted leaves this thread when the frame ends, which on a busy machine takes its time.
  */
 
 /** @import { Frame } from '../masks/geometry.js' */
@@ -53,5 +54,5 @@ function paint() {
   const { scene, number } = waiting;
   waiting = null;
   painter?.paint(scene);
-  port.postMessage({ type: 'painted', number });
+  requestAnimationFrame(() => port.postMessage({ type: 'painted', number }));
 }

@@ -19,73 +19,91 @@ const [LABELS, CURRENT, SPECKS] = ['sam-labels', 'sam-current', 'sam-specks'];
  * @param {Store<State>} store
  * @param {Actions} actions
  * @param {Archive} archive
+ * @returns {{opened: Promise<void>, isBusy: () => boolean}} `opened`: what was kept is offered or open again; `isBusy`:
+ *   something is still being read or not stored yet
  */
-export async function keepWork(store, actions, archive) {
-  const { session, before } = await enterSession();
-  /** @type {Map<number, import('../state/work.js').Work>} what is stored of each picture */
-  const saved = new Map();
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  let waiting;
-  let told = false;
+export function keepWork(store, actions, archive) {
+  /** @type {Set<Promise<void>>} */
+  const underWay = new Set();
+  /** @type {ReturnType<typeof setTimeout> | null} */
+  let waiting = null;
 
-  const [listed, live] = await Promise.all([archive.list().catch(() => /** @type {Listed[]} */ ([])), liveSessions()]);
-  const left = listed.filter((each) => each.session !== before && !live.has(each.session));
-  const { offered, forgotten } = sortRecent(left, Date.now());
-  for (const { id } of forgotten) archive.remove(id).catch(() => {});
   actions.setLabels(readLabels());
   actions.setTidies(forGood.get(SPECKS) !== 'shown');
-  await showRecent(offered, actions, archive).catch(() => {});
-  if (!store.get().picture) await restore(listed.filter((each) => each.session === before).sort((a, b) => a.key - b.key));
-
   watch(store, ({ labels }) => labels, (labels) => forGood.set(LABELS, JSON.stringify(labels)));
   watch(store, ({ tidies }) => tidies, (tidies) => forGood.set(SPECKS, tidies ? 'left out' : 'shown'));
-  watch(store, ({ picture }) => picture?.key ?? 0, (key) => forTab.set(CURRENT, String(key)));
-  watch(store, (state) => strip(state).map(({ key, timeline }) => ({ key, work: timeline.work })), () => {
-    clearTimeout(waiting);
-    waiting = setTimeout(save, PAUSE_MS);
-  }, (a, b) => a.length === b.length && a.every(({ key, work }, at) => key === b[at].key && work === b[at].work));
-  addEventListener('pagehide', save);
+  const opened = during(enterSession().then(keep));
+  return { opened, isBusy: () => waiting !== null || underWay.size > 0 };
 
-  /** A tab that was duplicated begins with copies. @param {Listed[]} mine */
-  async function restore(mine) {
-    const pictures = (await Promise.all(mine.map(({ id }) => archive.open(id).catch(() => null)))).filter((each) => each !== null);
-    if (pictures.length === 0) return;
-    const current = Number(forTab.get(CURRENT));
-    if (session === before) for (const { key, work } of pictures) saved.set(key, work);
-    const openings = pictures.map(({ blob, name, work, key, from }) => (
-      { blob, name, key, timeline: timelineOf(work), from: session === before ? from : null }));
-    const first = openings.findIndex(({ key }) => key === current);
-    actions.openPictures([...openings.splice(Math.max(first, 0), 1), ...openings]);
-    if (current === 0) actions.putAside();
+  /** @param {Promise<void>} work */
+  function during(work) {
+    underWay.add(work);
+    return work.finally(() => underWay.delete(work));
   }
 
-  function save() {
-    const open = strip(store.get());
-    for (const picture of open) saveOne(picture);
-    for (const key of saved.keys()) {
-      if (open.some((picture) => picture.key === key)) continue;
-      saved.delete(key);
-      archive.remove(idOf(key)).catch(() => {});
+  /** @param {import('./sessions.js').Entered} tab */
+  async function keep({ session, before }) {
+    /** @type {Map<number, import('../state/work.js').Work>} what is stored of each picture */
+    const saved = new Map();
+    let told = false;
+
+    const [listed, live] = await Promise.all([archive.list().catch(() => /** @type {Listed[]} */ ([])), liveSessions()]);
+    const left = listed.filter((each) => each.session !== before && !live.has(each.session));
+    const { offered, forgotten } = sortRecent(left, Date.now());
+    for (const { id } of forgotten) during(archive.remove(id).catch(() => {}));
+    await showRecent(offered, actions, archive).catch(() => {});
+    if (!store.get().picture) await restore(listed.filter((each) => each.session === before).sort((a, b) => a.key - b.key));
+
+    watch(store, ({ picture }) => picture?.key ?? 0, (key) => forTab.set(CURRENT, String(key)));
+    watch(store, (state) => strip(state).map(({ key, timeline }) => ({ key, work: timeline.work })), () => {
+      clearTimeout(waiting ?? undefined);
+      waiting = setTimeout(save, PAUSE_MS);
+    }, (a, b) => a.length === b.length && a.every(({ key, work }, at) => key === b[at].key && work === b[at].work));
+    addEventListener('pagehide', save);
+
+    /** A tab that was duplicated begins with copies. @param {Listed[]} mine */
+    async function restore(mine) {
+      const pictures = (await Promise.all(mine.map(({ id }) => archive.open(id).catch(() => null)))).filter((each) => each !== null);
+      if (pictures.length === 0) return;
+      const current = Number(forTab.get(CURRENT));
+      if (session === before) for (const { key, work } of pictures) saved.set(key, work);
+      const openings = pictures.map(({ blob, name, work, key, from }) => (
+        { blob, name, key, timeline: timelineOf(work), from: session === before ? from : null }));
+      const first = openings.findIndex(({ key }) => key === current);
+      actions.openPictures([...openings.splice(Math.max(first, 0), 1), ...openings]);
+      if (current === 0) actions.putAside();
     }
-  }
 
-  /** @param {Picture} picture */
-  function saveOne({ key, name, blob, from, timeline: { work } }) {
-    if (saved.get(key) === work) return;
-    saved.set(key, work);
-    const entry = { id: idOf(key), session, from, key, name, blob, work: lightened(work), savedAt: Date.now() };
-    archive.save(entry).catch(tellOnce);
-  }
+    function save() {
+      clearTimeout(waiting ?? undefined);
+      waiting = null;
+      const open = strip(store.get());
+      for (const picture of open) saveOne(picture);
+      for (const key of saved.keys()) {
+        if (open.some((picture) => picture.key === key)) continue;
+        saved.delete(key);
+        during(archive.remove(idOf(key)).catch(() => {}));
+      }
+    }
 
-  /** Where one picture cannot be stored, the others cannot either. @param {Error} error */
-  function tellOnce(error) {
-    if (!told) actions.say(`Your work cannot be stored here: ${error.message}`);
-    told = true;
-  }
+    /** @param {Picture} picture */
+    function saveOne({ key, name, blob, from, timeline: { work } }) {
+      if (saved.get(key) === work) return;
+      saved.set(key, work);
+      const entry = { id: idOf(key), session, from, key, name, blob, work: lightened(work), savedAt: Date.now() };
+      during(archive.save(entry).catch(tellOnce));
+    }
 
-  /** @param {number} key */
-  function idOf(key) {
-    return `${session}/${key}`;
+    /** Where one picture cannot be stored, the others cannot either. @param {Error} error */
+    function tellOnce(error) {
+      if (!told) actions.say(`Your work cannot be stored here: ${error.message}`);
+      told = true;
+    }
+
+    /** @param {number} key */
+    function idOf(key) {
+      return `${session}/${key}`;
+    }
   }
 }
 

@@ -5,14 +5,16 @@ import { forTab } from './shelf.js';
 
 const SESSION = 'sam-session';
 const LOCK = 'sam-session/';
-/** So long a reloaded tab waits for what it was before to let go; a duplicated one waits in vain. */
-const PATIENCE_MS = 600;
+/** So long a tab waits for what it was before to let go: one that was reloaded for sure, a duplicated one in vain. */
+const PATIENCE_MS = { reloaded: 10_000, other: 600 };
+
+/** @typedef {{session: string, before: string | null}} Entered `before`: whose work the tab begins with */
 
 /**
  * The session of this tab, which is locked for as long as the tab is open. It is the one from before a reload; a tab that
  * was duplicated has the other's name, finds it locked, and goes on under a name of its own.
  * @param {LockManager | undefined} [locks] missing where the page is served neither securely nor from this machine
- * @returns {Promise<{session: string, before: string | null}>} `before`: whose work the tab begins with
+ * @returns {Promise<Entered>}
  */
 export async function enterSession(locks = navigator.locks) {
   const before = forTab.get(SESSION);
@@ -41,11 +43,17 @@ export async function liveSessions(locks = navigator.locks) {
 function take(locks, session) {
   return new Promise((resolve) => {
     const untilTheTabCloses = () => new Promise(() => resolve(true));
-    const request = locks?.request(LOCK + session, { signal: AbortSignal.timeout(PATIENCE_MS) }, untilTheTabCloses);
+    const signal = AbortSignal.timeout(wasReloaded() ? PATIENCE_MS.reloaded : PATIENCE_MS.other);
+    const request = locks?.request(LOCK + session, { signal }, untilTheTabCloses);
     if (!request) resolve(true);
     // A browser that keeps nothing for this page refuses locks as well; no other tab shares its work then.
     request?.catch((error) => resolve(error.name !== 'TimeoutError'));
   });
+}
+
+function wasReloaded() {
+  const [entry] = /** @type {PerformanceNavigationTiming[]} */ (performance.getEntriesByType('navigation'));
+  return entry?.type === 'reload';
 }
 
 function newName() {

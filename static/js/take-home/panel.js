@@ -167,6 +167,7 @@ export function createPanel(store, actions) {
 
   function later() {
     clearTimeout(waiting);
+    wish += 1;
     if (!panel.hidden) waiting = setTimeout(() => tell().catch((error) => setText(measured, error.message)), PAUSE_MS);
   }
 
