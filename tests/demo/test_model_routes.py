@@ -217,8 +217,8 @@ def test_a_download_shows_its_progress_and_then_the_model_is_there(world, publis
         assert events[-1] == ("done", {"state": "on_disk"})
         assert {name for name, _ in events[:-1]} <= {"downloading"}
         assert len(server.asked) == 1
-    assert browser.get("/api/models/far").json()["model"]["weights_hash"]
-    assert offer_of(browser, "far")["state"] == "loaded"
+    browser.post("/api/models/far/load")
+    assert events_in(browser.get("/api/models/far/events").text)[-1] == ("done", {"state": "loaded"})
 
 
 def test_nothing_is_fetched_without_a_yes_and_the_refusal_says_to_what(world, published):
