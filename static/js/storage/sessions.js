@@ -18,7 +18,7 @@ const PATIENCE_MS = { reloaded: 10_000, other: 600 };
  */
 export async function enterSession(locks = navigator.locks) {
   const before = forTab.get(SESSION);
-  const session = before && (await take(locks, before)) ? before : newName();
+  const session = before && (await take(locks, before, patience())) ? before : newName();
   if (session !== before) await take(locks, session);
   forTab.set(SESSION, session);
   return { session, before };
@@ -38,22 +38,23 @@ export async function liveSessions(locks = navigator.locks) {
  * Lock a session for as long as this tab is open.
  * @param {LockManager | undefined} locks
  * @param {string} session
+ * @param {number} [milliseconds] until it is given up; a name that nobody else has is waited for, or its lock would be missing
  * @returns {Promise<boolean>} false when another tab is in it
  */
-function take(locks, session) {
+function take(locks, session, milliseconds) {
   return new Promise((resolve) => {
     const untilTheTabCloses = () => new Promise(() => resolve(true));
-    const signal = AbortSignal.timeout(wasReloaded() ? PATIENCE_MS.reloaded : PATIENCE_MS.other);
-    const request = locks?.request(LOCK + session, { signal }, untilTheTabCloses);
+    const options = milliseconds === undefined ? {} : { signal: AbortSignal.timeout(milliseconds) };
+    const request = locks?.request(LOCK + session, options, untilTheTabCloses);
     if (!request) resolve(true);
     // A browser that keeps nothing for this page refuses locks as well; no other tab shares its work then.
     request?.catch((error) => resolve(error.name !== 'TimeoutError'));
   });
 }
 
-function wasReloaded() {
+function patience() {
   const [entry] = /** @type {PerformanceNavigationTiming[]} */ (performance.getEntriesByType('navigation'));
-  return entry?.type === 'reload';
+  return entry?.type === 'reload' ? PATIENCE_MS.reloaded : PATIENCE_MS.other;
 }
 
 function newName() {
