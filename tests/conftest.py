@@ -4,17 +4,21 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from sam import SAM, SAMConfig
 from sam.config import DecoderConfig, ViTConfig
 
-settings.register_profile("exploring", deadline=None)  # a busy machine is no failure
+# A busy machine is no failure: not to Hypothesis, and not to whoever waits for an answer without saying how long.
+settings.register_profile("exploring", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("repeatable", settings.get_profile("exploring"), derandomize=True)
 settings.load_profile("repeatable")
+for wait in ("connect", "read", "write", "pool"):
+    setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, wait, 120)
 if "PYTEST_XDIST_WORKER" in os.environ:  # two processes with threads for all cores each slow one another fourfold
     torch.set_num_threads(1)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # for what the tests start
@@ -26,6 +30,12 @@ def home_of_the_tests(tmp_path_factory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SAM_HOME", str(tmp_path_factory.mktemp("home")))
         yield Path(os.environ["SAM_HOME"])
+
+
+@pytest.fixture(autouse=True)
+def chance_of_its_own() -> None:
+    """What a test draws from PyTorch's own generator does not depend on the tests before it, in whatever process."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

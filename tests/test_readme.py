@@ -29,7 +29,7 @@ def server() -> Iterator[str]:
         try:
             yield next(found[0] for line in demo.stdout if (found := re.search(r"http://[\d.]+:\d+", line)))
         finally:
-            demo.terminate()
+            demo.kill()  # a client of a snippet is still connected, and would be waited for
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=range(1, 1 + len(SNIPPETS)))

@@ -64,14 +64,14 @@ class Document:
         listing = self._static / "vendor" / "page.json"
         if not listing.is_file():
             return self.source
-        build = _read_listing(listing, listing.stat().st_mtime_ns)
+        build = _read_listing(listing, _version(listing.stat()))
         changed = next((name for name, digest in build["sources"].items() if self._digest(name) != digest), None)
         self._tell(changed)
         return self.source if changed else listing.parent / build["folder"] / "index.html"
 
     def _digest(self, name: str) -> str | None:
         file = self._static / name
-        return _sha256(file, file.stat().st_mtime_ns) if file.is_file() else None
+        return _sha256(file, _version(file.stat())) if file.is_file() else None
 
     def _tell(self, changed: str | None) -> None:
         if changed and changed != self._told:
@@ -79,13 +79,18 @@ class Document:
         self._told = changed
 
 
+def _version(state: os.stat_result) -> str:
+    """Of a file's content. What is written twice within one tick of the file system's clock may differ in its size."""
+    return f"{state.st_mtime_ns:x}-{state.st_size:x}"
+
+
 @lru_cache(maxsize=1)
-def _read_listing(path: Path, changed_at: int) -> dict:
+def _read_listing(path: Path, version: str) -> dict:
     return json.loads(path.read_bytes())
 
 
 @lru_cache(maxsize=1024)
-def _sha256(path: Path, changed_at: int) -> str:
+def _sha256(path: Path, version: str) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -109,13 +114,14 @@ class StaticPage(StaticFiles):
         status_code: int = 200,
     ) -> Response:
         path, request = Path(full_path), Headers(scope=scope)
-        files, texts = _forms_on_disk(path), _forms_in_memory(path, stat_result.st_mtime_ns)
+        version = _version(stat_result)
+        files, texts = _forms_on_disk(path), _forms_in_memory(path, version)
         coding = choose_coding(request.get("accept-encoding", ""), files or texts)
         if coding in files:
-            form, state = files[coding], files[coding].stat()
-            response = _packed_response(_read(form, state.st_mtime_ns), f'"{state.st_mtime_ns:x}-{coding}"', request)
+            form, version = files[coding], _version(files[coding].stat())
+            response = _packed_response(_read(form, version), f'"{version}-{coding}"', request)
         elif coding in texts:
-            response = _packed_response(texts[coding], f'"{stat_result.st_mtime_ns:x}-{coding}"', request)
+            response = _packed_response(texts[coding], f'"{version}-{coding}"', request)
         else:
             response = super().file_response(path, stat_result, scope, status_code)
         is_vendor = path.is_relative_to(Path(self.directory).resolve() / "vendor")
@@ -133,13 +139,13 @@ def _forms_on_disk(path: Path) -> dict[Coding, Path]:
 
 
 @lru_cache(maxsize=256)
-def _forms_in_memory(path: Path, changed_at: int) -> Mapping[Coding, bytes]:
+def _forms_in_memory(path: Path, version: str) -> Mapping[Coding, bytes]:
     """A text of ours, packed once for as long as it does not change."""
     return compress_all(path.read_bytes()) if path.suffix in _TEXTS else {}
 
 
 @lru_cache(maxsize=64)
-def _read(path: Path, changed_at: int) -> bytes:
+def _read(path: Path, version: str) -> bytes:
     """A packed file, kept in memory: streamed from the disk, its pieces would each wait for a thread."""
     return path.read_bytes()
 

@@ -90,15 +90,15 @@ def model(random_model, request) -> SAM:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("threads", [1, 2, 3])
 @pytest.mark.parametrize("model", DECODERS, indirect=True)
-def test_every_prompt_gets_pytorchs_logits(sam_page, model, threads):
+def test_every_prompt_gets_pytorchs_logits_from_any_number_of_threads(sam_page, model):
     embedding = torch.randn(model.config.embedding_shape, generator=torch.Generator().manual_seed(1))
     cells = Prepare(model.prompt_encoder, model.mask_decoder)(embedding)[0]
     prompts = list(PROMPTS.values())
     dense = model.prompt_encoder.embed_no_mask(1)
     expected = [expect(model, embedding, dense, *each) for each in prompts]
-    assert_close(ask(sam_page, model, cells, prompts, threads=threads), expected)
+    for threads in (1, 2, 3):
+        assert_close(ask(sam_page, model, cells, prompts, threads=threads), expected)
 
 
 @torch.no_grad()

@@ -5,9 +5,10 @@ import io
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import httpx
 import numpy as np
@@ -17,6 +18,7 @@ from PIL import Image
 from demo.__main__ import address_of, listen
 from demo.pictures import PictureLimits
 from demo.settings import Settings
+from sam.automatic.decoder import PointDecoder
 
 LIMITS = PictureLimits(max_bytes=300_000, max_pixels=1_000_000)
 
@@ -52,28 +54,129 @@ def client_of(app, address: str = "127.0.0.1") -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=transport, base_url="http://demo.test", timeout=120)
 
 
+class Clock(asyncio.SelectorEventLoop):
+    """An event loop whose time passes by itself, and at once where a test lets it: nobody's patience ends by chance."""
+
+    passed_s = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.passed_s
+
+    def let_pass(self, seconds: float) -> None:
+        """Called from another thread; returns when the loop has gone round after it."""
+
+        def leap() -> None:
+            self.passed_s += seconds
+            self.call_soon(done.set)
+
+        done = threading.Event()
+        self.call_soon_threadsafe(leap)
+        assert done.wait(120), "the loop does not go round"
+
+
 @contextmanager
-def serving(app, *, lent: bool = False, http: type | str = "auto") -> Iterator[str]:
-    """The app on a real loopback port, by its address; it closes its service at the end, unless that is lent."""
+def serving(
+    app,
+    *,
+    lent: bool = False,
+    http: type | str = "auto",
+    loop: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> Iterator[str]:
+    """The app on a real loopback port, by its address; it closes its service at the end, unless that is lent.
+
+    It keeps idle connections: else a client may ask on one at the moment at which it is closed.
+    """
     listener = listen(Settings(port=0))
-    lifespan = "off" if lent else "on"
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, lifespan=lifespan, http=http)
+    patience = {"timeout_graceful_shutdown": 1, "timeout_keep_alive": 100_000}
+    config = uvicorn.Config(app, log_level="warning", lifespan="off" if lent else "on", http=http, **patience)
     server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+
+    def run() -> None:
+        with asyncio.Runner(loop_factory=loop) as runner:
+            runner.run(server.serve(sockets=[listener]))
+
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
         wait_until(lambda: server.started)
         yield address_of(listener).rstrip("/")
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join(120)
 
 
-def wait_until(condition, seconds: float = 60) -> None:
+def wait_until(condition, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
+
+
+async def all_wait() -> None:
+    """Until every task of this loop waits for something that no other task of it does: a thread, a test's gate."""
+    for _ in range(1000):
+        await asyncio.sleep(0)
+
+
+class Deadline:
+    """Takes the place of `threading.Timer` in lanes: time is up when a test says so, never because a machine is slow.
+
+    A lane starts one for each piece of work, on the thread that does it.
+    """
+
+    _running: ClassVar[dict[threading.Thread, "Deadline"]] = {}
+
+    def __init__(self, seconds: float, give_up: Callable[..., None], arguments: list[Any]) -> None:
+        self.is_up = lambda: give_up(*arguments)
+
+    def start(self) -> None:
+        self._running[threading.current_thread()] = self
+
+    def cancel(self) -> None:
+        self._running.pop(threading.current_thread(), None)
+
+    @classmethod
+    def pass_for(cls, worker: threading.Thread) -> None:
+        """The work that runs on this thread has taken too long."""
+        cls._running.pop(worker).is_up()
+
+
+class Hanging:
+    """Work that does not return until `let_go`; `give_up` lets the `Deadline` of what began last pass."""
+
+    def __init__(self) -> None:
+        self._begun, self._gate = threading.Event(), threading.Event()
+
+    def __call__(self, *_: Any) -> None:
+        self._worker = threading.current_thread()
+        self._begun.set()
+        self._gate.wait()
+
+    def give_up(self) -> None:
+        assert self._begun.wait(120), "it never began"
+        self._begun.clear()
+        Deadline.pass_for(self._worker)
+
+    def let_go(self) -> None:
+        self._gate.set()
+
+
+class DecoderGate:
+    """Counts the batches of points that searches put to the decoder, and holds each back until it is let through."""
+
+    def __init__(self, monkeypatch, let_through: int = 10**6) -> None:
+        self.begun, self._permits = 0, threading.Semaphore(let_through)
+        answer = PointDecoder.answer
+
+        def gated(decoder: PointDecoder, points):
+            self.begun += 1
+            assert self._permits.acquire(timeout=300)
+            return answer(decoder, points)
+
+        monkeypatch.setattr(PointDecoder, "answer", gated)
+
+    def open(self) -> None:
+        self._permits.release(1000)
 
 
 def png(width: int = 64, height: int = 48, seed: int = 0) -> bytes:

@@ -25,8 +25,8 @@ from sam.encoders import EXACT
 from sam.hub.published import PUBLISHED, Published, RemoteFile
 
 ROOT = Path(__file__).parents[2]
-GRACE_S = 30
-"""What compose.yaml grants from SIGTERM to SIGKILL."""
+PATIENCE_S = 120
+"""With a busy machine; that an engine grants more than a server asks for is tests/test_container.py's."""
 
 
 @pytest.fixture(scope="module")
@@ -41,24 +41,27 @@ def test_one_command_serves_page_service_and_fallback_until_it_is_stopped(checkp
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         address = next(found[0] for line in process.stdout if (found := re.search(r"http://\S+/", line)))
-        with httpx.Client(base_url=address, timeout=60) as client:
+        with httpx.Client(base_url=address) as client:
             assert client.get("/healthz").json()["status"] == "ok"
             assert client.get("/gradio/").status_code == 200
             reply = client.post("/api/images", content=png()).json()
             assert client.get(reply["embedding_url"]).status_code == 200
         process.send_signal(signal.SIGINT)
-        rest, _ = process.communicate(timeout=60)
+        rest, _ = process.communicate(timeout=PATIENCE_S)
     finally:
         process.kill()
     assert "Traceback" not in rest
 
 
 @contextmanager
-def held_server(checkpoint: Path, gate: Path, seconds: float, drain_s: int) -> Iterator[tuple[subprocess.Popen, str]]:
-    """A server whose encodes wait for `gate`, and its address."""
+def held_server(checkpoint: Path, gate: Path, seconds: float) -> Iterator[tuple[subprocess.Popen, str]]:
+    """A server that has ten minutes to end, whose encodes wait for `gate`, and its address.
+
+    seconds: what an encode is believed to take.
+    """
     command = [sys.executable, "tests/demo/held_server.py", str(gate), str(seconds), "--port", "0", "--no-open"]
     command += ["--checkpoint", str(checkpoint), "--encoder", "torch"]
-    command += ["--max-wait-s", "3600", "--drain-s", str(drain_s)]
+    command += ["--max-wait-s", "3600", "--drain-s", "600"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     process = subprocess.Popen(command, cwd=ROOT, env=environment, **pipes)
@@ -83,35 +86,34 @@ def stop(process: subprocess.Popen, address: str) -> None:
 def test_pictures_in_the_line_are_answered_after_sigterm(checkpoint, tmp_path):
     """All of them, where there is time enough; what nobody waits for is left."""
     gate = tmp_path / "gate"
-    with held_server(checkpoint, gate, seconds=0, drain_s=600) as (process, address):
-        with httpx.Client(base_url=address, timeout=120) as client, ExitStack() as open_streams:
+    with held_server(checkpoint, gate, seconds=0) as (process, address):
+        with httpx.Client(base_url=address) as client, ExitStack() as open_streams:
             replies = [client.post("/api/images", content=png(640, 480, seed=seed)).json() for seed in range(6)]
             streams = [open_streams.enter_context(client.stream("GET", reply["events_url"])) for reply in replies]
             stop(process, address)
             gate.touch()
             assert [events_in(stream.read().decode())[-1][0] for stream in streams] == ["done"] * len(replies)
-        rest, _ = process.communicate(timeout=GRACE_S)
+        rest, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0 and "Traceback" not in rest
 
 
 def test_what_there_is_no_time_for_after_sigterm_is_told_to_come_again_and_what_runs_is_finished(checkpoint, tmp_path):
-    """A line that takes twice as long as there is time."""
+    """The first of four encodes runs, and the server has ten minutes, in which it believes that no second would end."""
     gate, asked = tmp_path / "gate", []
-    with held_server(checkpoint, gate, seconds=1, drain_s=8) as (process, address):
-        with httpx.Client(base_url=address, timeout=120) as client:
-            for seed in range(12):
+    with held_server(checkpoint, gate, seconds=700) as (process, address):
+        with httpx.Client(base_url=address) as client:
+            for seed in range(4):
                 reply = client.post("/api/images", content=png(seed=seed)).json()
                 asked.append(HTTPConnection(address.removeprefix("http://")))
                 asked[-1].request("GET", reply["embedding_url"])
-            assert client.get("/healthz").json()["queue"] == 12
+            assert client.get("/healthz").json()["queue"] == 4
         stop(process, address)
         gate.touch()
         answers = [connection.getresponse() for connection in asked]
         problems = [json.loads(answer.read()) for answer in answers if answer.status != 200]
-        rest, _ = process.communicate(timeout=GRACE_S)
-    assert (answers[0].status, answers[-1].status) == (200, 503)
-    assert {answer.status for answer in answers} == {200, 503}
-    assert {answer.headers["Retry-After"] for answer in answers if answer.status == 503} == {"10"}
+        rest, _ = process.communicate(timeout=PATIENCE_S)
+    assert [answer.status for answer in answers] == [200, 503, 503, 503]
+    assert {answer.headers["Retry-After"] for answer in answers[1:]} == {"10"}
     assert {(problem["type"], problem["detail"]) for problem in problems} == {("/problems/busy", "the server restarts")}
     assert process.returncode == 0 and "Traceback" not in rest
 

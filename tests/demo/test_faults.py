@@ -5,12 +5,13 @@ import logging
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 
 import httpx
 import numpy as np
 import pytest
-from demo_world import LIMITS, Browser, client_of, events_in, png, serving
+from demo_world import LIMITS, Browser, Deadline, Hanging, all_wait, client_of, events_in, png, serving
 
 from demo.app import create_app
 from demo.lanes import REPLACEMENTS
@@ -31,7 +32,7 @@ def embedding(model) -> ImageEmbedding:
 def gate(service, embedding):
     """Holds every encode of `service` until it is set; then they take no time."""
     gate = threading.Event()
-    service.model.encode = lambda pixels: (gate.wait(60), embedding)[1]
+    service.model.encode = lambda pixels: (gate.wait(), embedding)[1]
     yield gate
     gate.set()
 
@@ -58,7 +59,7 @@ def test_a_visitor_with_many_pictures_lets_others_go_between(service, gate):
 def test_who_would_wait_too_long_is_refused_before_the_file_is_read_and_a_newcomer_is_not(model, embedding):
     """Encodes are believed to take 25 seconds, and nobody is to wait for more than 60."""
     gate, way = threading.Event(), EncoderReply(way="torch", seconds={"torch": 25.0})
-    slow = LoadedModel(model, lambda pixels: (gate.wait(60), embedding)[1], way)
+    slow = LoadedModel(model, lambda pixels: (gate.wait(), embedding)[1], way)
     service = DemoService(slow, limits=LIMITS, longest_wait_s=60)
 
     async def visit():
@@ -83,21 +84,39 @@ def test_who_would_wait_too_long_is_refused_before_the_file_is_read_and_a_newcom
 
 
 @pytest.fixture
-def impatient(model):
-    """A service that believes after a moment that an encode will never end, and encodes that never do."""
-    never = threading.Event()
-    service = DemoService(LoadedModel(model, lambda pixels: never.wait(60)), limits=LIMITS, deadline_s=0.5)
+def hanging() -> Iterator[Hanging]:
+    """An encode that never ends."""
+    hanging = Hanging()
+    yield hanging
+    hanging.let_go()
+
+
+@pytest.fixture
+def impatient(model, hanging, monkeypatch) -> Iterator[DemoService]:
+    """A service that believes of an encode that it will never end when its test says so, and encodes that never do."""
+    monkeypatch.setattr(threading, "Timer", Deadline)
+    service = DemoService(LoadedModel(model, hanging), limits=LIMITS)
     yield service
-    never.set()
+    hanging.let_go()
     service.close()
 
 
-def test_an_encode_that_never_ends_is_a_503_and_the_next_picture_is_encoded(impatient, embedding):
-    browser = Browser(create_app(impatient))
-    reply = browser.upload(png(seed=1))
-    answer = browser.get(reply["embedding_url"])
-    assert answer.status_code == 503 and answer.json()["type"] == "/problems/stalled"
+async def given_up(service: DemoService, hanging: Hanging, data: bytes) -> tuple[httpx.Response, str]:
+    """What somebody is told who waits for an encode that never ends, and the last that its events tell."""
+    async with client_of(create_app(service)) as client:
+        reply = (await client.post("/api/images", content=data)).json()
+        waiting = asyncio.gather(client.get(reply["embedding_url"]), client.get(reply["events_url"]))
+        await all_wait()
+        await asyncio.to_thread(hanging.give_up)
+        answer, events = await waiting
+    return answer, events_in(events.text)[-1][1]["type"]
+
+
+def test_an_encode_that_never_ends_is_a_503_and_the_next_picture_is_encoded(impatient, hanging, embedding):
+    answer, told = asyncio.run(given_up(impatient, hanging, png(seed=1)))
+    assert answer.status_code == 503 and answer.json()["type"] == told == "/problems/stalled"
     assert int(answer.headers["retry-after"]) >= 1
+    browser = Browser(create_app(impatient))
     health = browser.get("/healthz")
     assert health.status_code == 200 and health.json()["lost_threads"] == 1
     impatient.model.encode = lambda pixels: embedding
@@ -105,15 +124,14 @@ def test_an_encode_that_never_ends_is_a_503_and_the_next_picture_is_encoded(impa
     assert browser.get(browser.upload(png(seed=1))["embedding_url"]).status_code == 200
 
 
-def test_a_server_without_a_worker_left_is_unwell_and_still_serves_what_it_has(impatient, embedding):
+def test_a_server_without_a_worker_left_is_unwell_and_still_serves_what_it_has(impatient, hanging, embedding):
     browser = Browser(create_app(impatient))
-    hanging, impatient.model.encode = impatient.model.encode, lambda pixels: embedding
+    impatient.model.encode = lambda pixels: embedding
     done = browser.upload(png(seed=3))
     assert browser.get(done["embedding_url"]).status_code == 200
     impatient.model.encode = hanging
     for seed in range(REPLACEMENTS + 1):
-        events = browser.get(browser.upload(png(seed=10 + seed))["events_url"])
-        assert events_in(events.text)[-1][1]["type"] == "/problems/stalled"
+        assert asyncio.run(given_up(impatient, hanging, png(seed=10 + seed)))[1] == "/problems/stalled"
     health = browser.get("/healthz")
     assert health.status_code == 503 and health.json()["status"] == "stalled"
     assert browser.post("/api/images", content=png(seed=20)).status_code == 503
@@ -123,14 +141,22 @@ def test_a_server_without_a_worker_left_is_unwell_and_still_serves_what_it_has(i
 
 def test_short_memory_is_a_503_and_the_same_picture_may_come_again(service, embedding, monkeypatch):
     def short(*_):
-        time.sleep(0.5)
+        gate.wait()
         raise MemoryError
 
-    browser = Browser(create_app(service))
+    async def visit() -> httpx.Response:
+        async with client_of(app) as client:
+            reply = (await client.post("/api/images", content=png(seed=4))).json()
+            waiting = asyncio.ensure_future(client.get(reply["embedding_url"]))
+            await all_wait()
+            gate.set()
+            return await waiting
+
+    app, gate = create_app(service), threading.Event()
     service.model.encode = short
-    reply = browser.upload(png(seed=4))
-    answer = browser.get(reply["embedding_url"])
+    answer = asyncio.run(visit())
     assert answer.status_code == 503 and int(answer.headers["retry-after"]) > 0
+    browser = Browser(app)
     with monkeypatch.context() as patch:
         patch.setattr("PIL.ImageFile.ImageFile.load", short)
         assert browser.post("/api/images", content=png(seed=4)).status_code == 503
@@ -155,7 +181,7 @@ def test_closing_time_answers_everybody_who_waits(service, gate):
             uploads = [client.post("/api/images", content=png(seed=seed)) for seed in range(3)]
             replies = [answer.json() for answer in await asyncio.gather(*uploads)]
             waiting = [asyncio.ensure_future(client.get(reply["embedding_url"])) for reply in replies]
-            await asyncio.sleep(0.2)
+            await all_wait()
             service.refuse(Busy("the server restarts", retry_after_s=10))
             gate.set()
             late = await client.post("/api/images", content=png(seed=9))
@@ -171,8 +197,10 @@ def test_an_upload_that_is_broken_off_is_no_fault_of_the_server(service, caplog)
     with serving(create_app(service)) as address:
         host, port = address.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as visitor:
-            visitor.sendall(b"POST /api/images HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf")
-            time.sleep(0.2)
+            head = b"POST /api/images HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 100\r\n\r\n"
+            visitor.sendall(head)
+            assert visitor.recv(1000).startswith(b"HTTP/1.1 100"), "it waits for the body"
+            visitor.sendall(b"half")
         assert httpx.get(f"{address}/healthz").status_code == 200
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
@@ -183,7 +211,7 @@ def test_visitors_who_stop_reading_hold_up_nobody(service, gate):
     service.warm_up = lambda: None
     with (
         serving(create_app(service)) as address,
-        httpx.Client(base_url=address, timeout=60) as client,
+        httpx.Client(base_url=address) as client,
         ExitStack() as opened,
     ):
         host, port = address.removeprefix("http://").split(":")

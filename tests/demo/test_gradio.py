@@ -107,7 +107,7 @@ def test_a_search_ends_on_the_server_when_its_client_cancels(visit):
     client = visit()
     client.predict("coffee.jpg", api_name="/open_example")
     job = client.submit("fine", api_name="/everything")
-    wait_until(lambda: job.outputs(), 60)
+    wait_until(lambda: job.outputs())
     job.cancel()
     after = client.predict("few", api_name="/everything")  # would wait in line behind a search that goes on
     assert after["done"] == after["total"]

@@ -7,9 +7,10 @@ import threading
 import time
 import weakref
 from contextlib import suppress
+from types import SimpleNamespace
 
 import pytest
-from demo_world import wait_until
+from demo_world import Deadline, Hanging, wait_until
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,7 +29,7 @@ def test_work_runs_in_order_on_one_thread(lane):
     seen = []
     futures = [lane.submit(lambda i=i: seen.append((i, threading.get_ident()))) for i in range(8)]
     for future in futures:
-        future.result(5)
+        future.result(60)
     assert [i for i, _ in seen] == list(range(8))
     assert len({thread for _, thread in seen}) == 1
 
@@ -55,13 +56,13 @@ def test_a_full_lane_refuses_and_says_when_to_come_back(lane):
 
 
 def test_an_empty_lane_takes_work_of_any_weight(lane):
-    assert lane.submit(lambda: "done", weight=1000).result(5) == "done"
+    assert lane.submit(lambda: "done", weight=1000).result(60) == "done"
 
 
 def test_work_that_raises_gives_its_room_back(lane):
     with pytest.raises(ZeroDivisionError):
-        lane.submit(lambda: 1 / 0, weight=9).result(5)
-    assert lane.submit(lambda: "room", weight=9).result(5) == "room"
+        lane.submit(lambda: 1 / 0, weight=9).result(60)
+    assert lane.submit(lambda: "room", weight=9).result(60) == "room"
 
 
 # ---- turns ----------------------------------------------------------------------------------------
@@ -93,7 +94,7 @@ def test_the_place_in_line_is_the_order_in_which_work_is_done(lane, held):
     one = lane.submit(int, visitor="one")
     assert [lane.ahead_of(future) for future in (*many, one)] == [1, 3, 4, 2]
     held.set()
-    assert one.result(5) == 0 and lane.ahead_of(one) == 0
+    assert one.result(60) == 0 and lane.ahead_of(one) == 0
 
 
 def test_no_visitor_fills_the_line(lane, held):
@@ -102,7 +103,7 @@ def test_no_visitor_fills_the_line(lane, held):
         lane.submit(int, visitor="greedy")
     taken += [lane.submit(int, visitor="modest") for _ in range(2)]
     held.set()
-    assert [future.result(5) for future in taken] == [0] * 7
+    assert [future.result(60) for future in taken] == [0] * 7
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcde"), st.integers(1, 6)), max_size=60))
@@ -119,12 +120,21 @@ def test_whoever_has_nothing_in_line_waits_for_one_piece_of_each_of_the_others(p
     late = lane.submit(seen.append, "late", weight=0, visitor="late")
     assert lane.ahead_of(late) <= 1 + len(taken)
     gate.set()
-    late.result(5)
+    late.result(60)
     lane.close()
     assert seen.index("late") <= len(taken)
 
 
-def test_those_who_are_sent_away_come_back_one_after_the_other(lane, held):
+@pytest.fixture
+def clock(monkeypatch) -> SimpleNamespace:
+    """Of all lanes: what `now` says, in seconds."""
+    clock = SimpleNamespace(now=1000.0)
+    clock.monotonic = lambda: clock.now
+    monkeypatch.setattr("demo.lanes.time", clock)
+    return clock
+
+
+def test_those_who_are_sent_away_come_back_one_after_the_other(lane, held, clock):
     for _ in range(10):
         lane.submit(int)
     times = []
@@ -139,17 +149,19 @@ def test_those_who_are_sent_away_come_back_one_after_the_other(lane, held):
     assert refusal.value.extensions["retry_after_s"] == 28  # by then the whole line is gone
 
 
-def test_when_to_come_back_is_learned_from_the_work(held, lane):
-    held.set()
-    for _ in range(3):
-        lane.submit(int).result(5)
+def test_when_to_come_back_is_learned_from_the_work(lane, clock):
+    def work(seconds: float) -> None:
+        clock.now += seconds
+
+    for seconds in (0.5, 1.0, 1.5):
+        lane.submit(work, seconds).result(60)
     gate = threading.Event()
     for _ in range(10):
         lane.submit(gate.wait)
     with pytest.raises(Busy) as refusal:
         lane.submit(int)
     gate.set()
-    assert refusal.value.extensions["retry_after_s"] < 10
+    assert refusal.value.extensions["retry_after_s"] == 1
 
 
 def test_who_would_wait_too_long_is_told_so_at_once_and_when_to_come_back():
@@ -164,7 +176,7 @@ def test_who_would_wait_too_long_is_told_so_at_once_and_when_to_come_back():
     with pytest.raises(Busy, match="6 in line to test; one more would wait 80 seconds"):
         lane.require_room(visitor="another")
     gate.set()
-    assert [future.result(5) for future in (*greedy, *others)] == [True] * 4 + [0] * 2
+    assert [future.result(60) for future in (*greedy, *others)] == [True] * 4 + [0] * 2
     lane.close()
 
 
@@ -172,39 +184,52 @@ def test_who_would_wait_too_long_is_told_so_at_once_and_when_to_come_back():
 
 
 @pytest.fixture
-def impatient():
+def impatient(monkeypatch):
+    """A lane whose deadlines pass when the test says so."""
+    monkeypatch.setattr(threading, "Timer", Deadline)
     lane = Lane("test", capacity=10, first_s=1, deadline_s=0.1)
     yield lane
     lane.close()
 
 
 def test_work_that_does_not_return_fails_and_the_rest_goes_on(impatient):
-    gate = threading.Event()
-    hanging, next_one = impatient.submit(gate.wait), impatient.submit(int)
+    work = Hanging()
+    hanging, next_one = impatient.submit(work), impatient.submit(int)
+    work.give_up()
     with pytest.raises(Stalled):
-        hanging.result(5)
-    assert next_one.result(5) == 0 and impatient.lost == 1 and not impatient.stalled
-    gate.set()
+        hanging.result(60)
+    assert next_one.result(60) == 0 and impatient.lost == 1 and not impatient.stalled
+    work.let_go()
     wait_until(lambda: impatient.lost == 0)
-    assert impatient.submit(int).result(5) == 0
+    assert impatient.submit(int).result(60) == 0
 
 
 def test_a_lane_that_has_lost_all_threads_says_so_until_one_comes_back(impatient):
-    gates = [threading.Event() for _ in range(REPLACEMENTS + 1)]
-    hanging = [impatient.submit(gate.wait) for gate in gates]
+    works = [Hanging() for _ in range(REPLACEMENTS + 1)]
+    hanging = [impatient.submit(work) for work in works]
     waiting = impatient.submit(int)
+    for work in works:
+        work.give_up()
     for future in (*hanging, waiting):
         with pytest.raises(Stalled):
-            future.result(5)
+            future.result(60)
     assert impatient.stalled and len(impatient) == 0
     with pytest.raises(Stalled) as refusal:
         impatient.submit(int)
     assert refusal.value.status == 503 and refusal.value.headers["Retry-After"] == "1"
-    gates[0].set()
+    works[0].let_go()
     wait_until(lambda: not impatient.stalled)
-    assert impatient.submit(int).result(5) == 0
-    for gate in gates:
-        gate.set()
+    assert impatient.submit(int).result(60) == 0
+    for work in works:
+        work.let_go()
+
+
+def test_deadlines_pass_by_themselves():
+    lane, gate = Lane("test", capacity=10, first_s=1, deadline_s=0.01), threading.Event()
+    with pytest.raises(Stalled):
+        lane.submit(gate.wait).result(60)
+    gate.set()
+    lane.close()
 
 
 def test_a_refusal_holds_nothing_of_the_work_it_ends(lane):
@@ -223,16 +248,16 @@ def test_a_refusal_holds_nothing_of_the_work_it_ends(lane):
     gc.disable()
     try:
         with pytest.raises(Busy):
-            future.result(5)
-        wait_until(lambda: gone() is None, 5)
+            future.result(60)
+        wait_until(lambda: gone() is None)
     finally:
         gc.enable()
 
 
 def test_work_that_raises_anything_leaves_the_thread_alive(lane):
     with pytest.raises(SystemExit):
-        lane.submit(sys.exit).result(5)
-    assert lane.submit(int).result(5) == 0
+        lane.submit(sys.exit).result(60)
+    assert lane.submit(int).result(60) == 0
 
 
 def test_a_lane_that_refuses_answers_what_runs_and_what_waits(lane):
@@ -243,22 +268,22 @@ def test_a_lane_that_refuses_answers_what_runs_and_what_waits(lane):
     lane.refuse(Busy("closing time", retry_after_s=3))
     for future in (running, waiting):
         with pytest.raises(Busy, match="closing time"):
-            future.result(5)
+            future.result(60)
     with pytest.raises(Busy, match="closing time"):
         lane.submit(int)
     gate.set()
-    assert ended.wait(5)
+    assert ended.wait(60)
 
 
 def test_a_lane_that_drains_begins_only_what_will_have_ended(lane, held):
     futures = [lane.submit(int, expected_s=expected_s) for expected_s in (0, 1000, 0)]
     lane.drain(time.monotonic() + 600, Busy("the server restarts", retry_after_s=10))
     held.set()
-    assert (futures[0].result(5), futures[2].result(5), lane.submit(int, expected_s=0).result(5)) == (0, 0, 0)
+    assert (futures[0].result(60), futures[2].result(60), lane.submit(int, expected_s=0).result(60)) == (0, 0, 0)
     with pytest.raises(Busy, match="the server restarts"):
-        futures[1].result(5)
+        futures[1].result(60)
     with pytest.raises(Busy, match="the server restarts"):
-        lane.submit(int, expected_s=1000).result(5)
+        lane.submit(int, expected_s=1000).result(60)
     assert len(lane) == 0
 
 
@@ -270,9 +295,9 @@ def test_a_lane_that_has_drained_closes_without_what_does_not_end():
     lane.close()  # or this would never return
     assert not ended.is_set()
     with pytest.raises(Busy, match="the server is stopping"):
-        running.result(5)
+        running.result(60)
     gate.set()
-    assert ended.wait(5)
+    assert ended.wait(60)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of threads")
@@ -281,7 +306,7 @@ def test_a_nice_lane_steps_back_and_nobody_else_does():
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
     lane, own = Lane("test", capacity=1, first_s=1, niceness=5), niceness()
-    assert lane.submit(niceness).result(5) == min(own + 5, 19) and niceness() == own
+    assert lane.submit(niceness).result(60) == min(own + 5, 19) and niceness() == own
     lane.close()
 
 

@@ -4,13 +4,12 @@ import asyncio
 import base64
 import io
 import json
-import threading
 from contextlib import aclosing
 
 import httpx
 import numpy as np
 import pytest
-from demo_world import LIMITS, Browser, png, serving, wait_until
+from demo_world import LIMITS, Browser, DecoderGate, png, serving, wait_until
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -71,7 +70,7 @@ def upload(address: str, seed: int = 0) -> str:
 
 
 def predict(address: str, image_id: str, **request) -> dict:
-    answer = httpx.post(f"{address}/api/images/{image_id}/predict", json=request, timeout=60)
+    answer = httpx.post(f"{address}/api/images/{image_id}/predict", json=request)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
@@ -186,7 +185,7 @@ def test_no_json_makes_a_route_fail(browser, body):
 
 def search(address: str, image_id: str, **request):
     """The events of a search, to be read one by one."""
-    with httpx.stream("POST", f"{address}/api/images/{image_id}/everything", json=request, timeout=60) as answer:
+    with httpx.stream("POST", f"{address}/api/images/{image_id}/everything", json=request) as answer:
         if answer.status_code != 200:
             answer.read()
             yield answer
@@ -197,25 +196,6 @@ def search(address: str, image_id: str, **request):
                 name = line.removeprefix("event: ")
             elif line.startswith("data: "):
                 yield name, json.loads(line.removeprefix("data: "))
-
-
-class Gate:
-    """Counts the decoder's batches and holds each one back until it is let through."""
-
-    def __init__(self, monkeypatch, let_through: int = 10**6) -> None:
-        self.begun, self.permits = 0, threading.Semaphore(let_through)
-        answer = PointDecoder.answer
-
-        def gated(decoder, points):
-            self.begun += 1
-            assert self.permits.acquire(timeout=30)
-            return answer(decoder, points)
-
-        monkeypatch.setattr(PointDecoder, "answer", gated)
-
-    def open(self) -> None:
-        for _ in range(1000):
-            self.permits.release()
 
 
 def test_what_is_added_and_not_retracted_is_what_the_library_finds(address, image_id, model):
@@ -261,7 +241,7 @@ def test_a_grid_that_has_no_points_left_in_a_crop_is_refused(address, image_id):
 
 
 def test_who_closes_the_connection_stops_the_work_within_one_batch(address, image_id, shared_service, monkeypatch):
-    gate = Gate(monkeypatch, let_through=2)
+    gate = DecoderGate(monkeypatch, let_through=2)
     events = search(address, image_id, **FEW_POINTS)
     assert next(events)[0] == "started"
     wait_until(lambda: gate.begun == 3)
@@ -273,7 +253,7 @@ def test_who_closes_the_connection_stops_the_work_within_one_batch(address, imag
 
 
 def test_a_delete_stops_the_work_within_one_batch_and_ends_the_stream(address, image_id, monkeypatch):
-    gate = Gate(monkeypatch, let_through=2)
+    gate = DecoderGate(monkeypatch, let_through=2)
     events = search(address, image_id, **FEW_POINTS)
     url = address + next(events)[1]["search_url"]
     wait_until(lambda: gate.begun == 3)
@@ -285,11 +265,11 @@ def test_a_delete_stops_the_work_within_one_batch_and_ends_the_stream(address, i
 
 
 def test_hovering_and_encoding_go_on_while_a_search_is_held_up(address, image_id, monkeypatch):
-    gate = Gate(monkeypatch, let_through=0)
+    gate = DecoderGate(monkeypatch, let_through=0)
     events = search(address, image_id, **FEW_POINTS)
     next(events)
     wait_until(lambda: gate.begun == 1)
-    assert httpx.post(f"{address}/api/images/{image_id}/decode", json=CLICK, timeout=30).status_code == 200
+    assert httpx.post(f"{address}/api/images/{image_id}/decode", json=CLICK).status_code == 200
     assert predict(address, upload(address, seed=77), prompts=[BOX])["answers"]
     gate.open()
     assert list(events)[-1] == ("done", {})
@@ -317,7 +297,7 @@ def test_searches_take_turns(shared_service):
 
 def test_too_many_searches_of_one_visitor_are_told_to_come_back(address, image_id, monkeypatch):
     monkeypatch.setattr("demo.service.everything.RUNS_PER_VISITOR", 1)
-    gate = Gate(monkeypatch, let_through=0)
+    gate = DecoderGate(monkeypatch, let_through=0)
     first = search(address, image_id, **FEW_POINTS)
     next(first)
     (answer,) = search(address, image_id, **FEW_POINTS)

@@ -44,6 +44,6 @@ def test_the_page_is_served_from_a_file_system_that_takes_nothing(read_only):
             assert client.get("/gradio/").status_code == 404
     finally:
         process.terminate()
-        rest, _ = process.communicate(timeout=60)
+        rest, _ = process.communicate(timeout=120)
     assert "mount a tmpfs at /tmp, or set TMPDIR" in "".join(told)
     assert "Traceback" not in rest

@@ -112,7 +112,7 @@ def test_views_wait_behind_pictures_and_are_bounded_per_picture(service, model):
     def encode(pixels):
         order.append(pixels.shape[1])
         if pixels.shape[1] == 128:
-            gate.wait(20)
+            gate.wait(300)
         return predictor.encode(model, pixels)
 
     service.model.encode = encode
@@ -121,7 +121,8 @@ def test_views_wait_behind_pictures_and_are_bounded_per_picture(service, model):
     browser.get(picture["embedding_url"])
     with ThreadPoolExecutor(4) as pool:
         views = [pool.submit(view_of, browser, picture, (x, 0, 128, 128)) for x in (0, 64)]
-        wait_until(lambda: order == [WIDTH, 128])  # one is being encoded, the other waits outside the line
+        [lane] = service._views.lanes
+        wait_until(lambda: order == [WIDTH, 128] and len(lane) == 2)  # one is being encoded, the other waits for it
         third = view_of(browser, picture, (128, 0, 128, 128))
         assert (third.status_code, third.json()["type"]) == (503, "/problems/busy")
         assert int(third.headers["retry-after"]) > 0

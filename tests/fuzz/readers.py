@@ -10,9 +10,12 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import io
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -39,7 +42,8 @@ from sam.masks import rle_decode, rle_decompress, rle_encode
 
 LIMITS = PictureLimits(max_bytes=1_000_000, max_pixels=250_000)
 _PICTURE = Picture("cat.jpg", 24, 16)
-_FOLDER = Path(tempfile.gettempdir()) / "fuzz-readers"
+_FOLDER = Path(tempfile.gettempdir()) / f"fuzz-readers-{os.getpid()}"  # others may fuzz on this machine meanwhile
+atexit.register(shutil.rmtree, _FOLDER, ignore_errors=True)
 
 
 @dataclass(frozen=True)

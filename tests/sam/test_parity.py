@@ -41,7 +41,11 @@ class Small:
     def check(self, case: str, **got: torch.Tensor | np.ndarray) -> None:
         """Compare `got` with the case's values of the same names."""
         for name, value in got.items():
-            close(value, self.values[f"{case}.{name}"])
+            want = self.values[f"{case}.{name}"]
+            if name == "masks":  # a pixel whose logit is zero within the tolerance may be either
+                sure = self.values[f"{case}.logits"].abs() > TOLERANCE
+                value, want = torch.as_tensor(value) & sure, want.bool() & sure
+            close(value, want)
 
 
 @pytest.fixture(scope="module")

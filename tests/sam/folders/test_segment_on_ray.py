@@ -1,7 +1,5 @@
 """`python -m sam segment --on ray`: the same bytes as on one machine, after a kill too."""
 
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -64,7 +62,7 @@ def test_a_run_that_was_killed_goes_on_on_ray_and_the_other_way_round(pictures, 
     with subprocess.Popen(command, cwd=ROOT) as process:
         while process.poll() is None and len(list(tmp_path.glob(".answers/*.json"))) < 2:
             time.sleep(0.01)
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill()
     stored = {name: data for name, data in files(tmp_path).items() if name.endswith(".json")}
     assert len(stored) >= 2 and stored.items() <= here.items()
     assert main(["segment", str(pictures), "--out", str(tmp_path), *EVERYTHING, *ON_RAY]) == 1
