@@ -1,4 +1,4 @@
-"""On WebGPU nothing comes back from the adapter but the answer: what is prepared stays where it is read."""
+"""On WebGPU the masks are PyTorch's, and nothing but them comes back: what is prepared stays where it is read."""
 
 import pytest
 from browser_pictures import GRID
@@ -18,14 +18,15 @@ GPUBuffer.prototype.mapAsync = function (mode, offset = 0, size = this.size - of
 """
 
 
-def test_only_logits_and_their_iou_are_read_back(sam_page, oracle, photographs):
+def test_masks_are_pytorchs_and_only_logits_and_their_iou_are_read_back(sam_page, oracle, photographs):
     """From the picture to its mask, preparing included."""
     page, picture, workers = sam_page.page, photographs["chelsea"], []
     if not sam_page.has_webgpu():
         pytest.skip("this Chromium has no WebGPU adapter, not even SwiftShader")
     page.route("**/decoder.worker.js", _counting)
     page.on("worker", lambda worker: workers.append(worker))
-    assert sam_page.open(tier="webgpu")["decoder"]["tier"] == "webgpu"
+    decoder = sam_page.open(tier="webgpu")["decoder"]
+    assert (decoder["tier"], decoder["precision"]) == ("webgpu", "fp16")
     (worker,) = [worker for worker in workers if worker.url.endswith("decoder.worker.js")]
     worker.evaluate("() => { bytesRead.length = 0; }")
     sam_page.open_gallery(picture)
@@ -35,6 +36,7 @@ def test_only_logits_and_their_iou_are_read_back(sam_page, oracle, photographs):
     assert corrected.feedback is not None and oracle.agreement(picture, corrected) >= 0.97
     assert set(worker.evaluate("() => bytesRead")) == {IOU_BYTES, LOGITS_BYTES}
     assert oracle.agreement(picture, shown) >= 0.97
+    assert sam_page.state()["decoder"]["tier"] == "webgpu", "another tier had to help out"
 
 
 def _counting(route) -> None:
