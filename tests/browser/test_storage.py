@@ -21,6 +21,10 @@ COUNT_STORED = """() => new Promise((resolve) => {
     };
 })"""
 NAME_LOCKS = "async () => (await navigator.locks.query()).held.map(({ name }) => name)"
+QUEUE_FOR_THE_SESSION = """async () => {
+    const { held } = await navigator.locks.query();
+    navigator.locks.request(held[0].name, () => new Promise(() => {}));
+}"""
 MAKE_OLD = """() => new Promise((resolve) => {
     const opening = indexedDB.open('segment-anything');
     opening.onsuccess = () => {
@@ -138,6 +142,24 @@ def test_a_picture_that_was_left_open_is_picked_up_as_a_copy(page, other_tab):
     leave(other)
     third = other_tab()
     assert recent(third) == ["coffee.jpg, 1 object"], "what the copy goes on from is not offered beside it"
+
+
+def test_a_picture_opened_before_a_reloaded_tab_is_itself_again_takes_nothings_place(page, context, photographs):
+    """Another page keeps the tab's lock from it until the picture is open."""
+    page.click(*CUP)
+    page.press("n")
+    left = stored(page)
+    holder = context.new_page()
+    holder.goto(f"{page.address}static/icon.svg")
+    holder.evaluate(QUEUE_FOR_THE_SESSION)
+    page.page.reload()
+    page.wait_until_loaded()
+    page.upload_and_wait(photographs["chelsea"])
+    holder.close()
+    assert stored(page) == {"pictures": 2, "works": 2, "fields": left["fields"]}
+    assert [each["name"] for each in page.state()["pictures"]] == ["chelsea.jpg"]
+    page.page.reload()
+    page.wait_until_ready(photographs["chelsea"])
 
 
 def test_a_duplicated_tab_has_work_of_its_own(page, context, server):

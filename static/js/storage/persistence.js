@@ -4,12 +4,12 @@
 /** @import { Actions } from '../actions/index.js' */
 /** @import { Picture, State } from '../state/state.js' */
 /** @import { Store } from '../state/store.js' */
-/** @import { Archive, Listed } from './archive.js' */
+/** @import { Archive, Listed, Stored } from './archive.js' */
 import { strip } from '../state/selectors.js';
 import { watch } from '../state/store.js';
 import { lightened, timelineOf } from './archive.js';
 import { showRecent, sortRecent } from './recent.js';
-import { enterSession, liveSessions } from './sessions.js';
+import { beginSession, enterSession, liveSessions } from './sessions.js';
 import { forGood, forTab } from './shelf.js';
 
 const PAUSE_MS = 400;
@@ -52,7 +52,10 @@ export function keepWork(store, actions, archive) {
     const { offered, forgotten } = sortRecent(left, Date.now());
     for (const { id } of forgotten) during(archive.remove(id).catch(() => {}));
     await showRecent(offered, actions, archive).catch(() => {});
-    if (!store.get().picture) await restore(listed.filter((each) => each.session === before).sort((a, b) => a.key - b.key));
+    const mine = await readAll(listed.filter((each) => each.session === before).sort((a, b) => a.key - b.key));
+    // Whoever was quicker has begun anew: what is stored keeps its place, and is offered when this tab is gone.
+    if (strip(store.get()).length > 0) session = mine.length > 0 ? await beginSession() : session;
+    else restore(mine);
 
     watch(store, ({ picture }) => picture?.key ?? 0, (key) => forTab.set(CURRENT, String(key)));
     watch(store, (state) => strip(state).map(({ key, timeline }) => ({ key, work: timeline.work })), () => {
@@ -61,9 +64,14 @@ export function keepWork(store, actions, archive) {
     }, (a, b) => a.length === b.length && a.every(({ key, work }, at) => key === b[at].key && work === b[at].work));
     addEventListener('pagehide', save);
 
-    /** A tab that was duplicated begins with copies. @param {Listed[]} mine */
-    async function restore(mine) {
-      const pictures = (await Promise.all(mine.map(({ id }) => archive.open(id).catch(() => null)))).filter((each) => each !== null);
+    /** @param {Listed[]} entries */
+    async function readAll(entries) {
+      const opened = await Promise.all(entries.map(({ id }) => archive.open(id).catch(() => null)));
+      return opened.filter((each) => each !== null);
+    }
+
+    /** A tab that was duplicated begins with copies. @param {Stored[]} pictures */
+    function restore(pictures) {
       if (pictures.length === 0) return;
       const current = Number(forTab.get(CURRENT));
       if (session === before) for (const { key, work } of pictures) saved.set(key, work);

@@ -18,10 +18,20 @@ const PATIENCE_MS = { reloaded: 10_000, other: 600 };
  */
 export async function enterSession(locks = navigator.locks) {
   const before = forTab.get(SESSION);
-  const session = before && (await take(locks, before, patience())) ? before : newName();
-  if (session !== before) await take(locks, session);
-  forTab.set(SESSION, session);
+  const session = before && (await take(locks, before, patience())) ? before : await beginSession(locks);
   return { session, before };
+}
+
+/**
+ * A session of this tab that begins with nothing, whatever it was in.
+ * @param {LockManager | undefined} [locks]
+ * @returns {Promise<string>}
+ */
+export async function beginSession(locks = navigator.locks) {
+  const session = Math.random().toString(36).slice(2);
+  await take(locks, session);
+  forTab.set(SESSION, session);
+  return session;
 }
 
 /**
@@ -55,8 +65,4 @@ function take(locks, session, milliseconds) {
 function patience() {
   const [entry] = /** @type {PerformanceNavigationTiming[]} */ (performance.getEntriesByType('navigation'));
   return entry?.type === 'reload' ? PATIENCE_MS.reloaded : PATIENCE_MS.other;
-}
-
-function newName() {
-  return Math.random().toString(36).slice(2);
 }
