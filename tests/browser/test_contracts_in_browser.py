@@ -26,6 +26,7 @@ RUN = """async (feeds) => {
     const answers = {};
     for (const [name, { dims, data }] of Object.entries(await session.run(tensors)))
         answers[name] = { dims: [...dims], data: Array.from(data, Number) };
+    await session.release();
     return answers;
 }"""
 
@@ -36,9 +37,9 @@ def model(small_config, random_model):
     return random_model(small_config, seed=116)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def run(chromium, runtime):
-    """Run a graph in a page and read its answers as arrays, in the graph's order."""
+    """Run graphs in one page and read their answers as arrays, in the graph's order."""
     page = chromium.new_page()
     page.set_default_timeout(PATIENCE_MS)
     (vendor,) = static_folder().glob("vendor/onnxruntime-web-*")
@@ -54,7 +55,6 @@ def run(chromium, runtime):
 
     def ask(graph, feeds):
         files["/graph.onnx"] = graph
-        page.goto(f"{ORIGIN}/")
         tensors = {
             name: {"type": str(value.dtype), "dims": value.shape, "data": value.flatten().tolist()}
             for name, value in feeds.items()
@@ -63,6 +63,7 @@ def run(chromium, runtime):
         return {name: np.array(value["data"]).reshape(value["dims"]) for name, value in answers.items()}
 
     page.route(f"{ORIGIN}/**", answer)
+    page.goto(f"{ORIGIN}/")
     yield ask
     page.close()
 
