@@ -104,17 +104,19 @@ def _everything_routes(service: Service, prefix: str, stops: dict[str, threading
         name, stop = secrets.token_urlsafe(12), threading.Event()
         updates = service.everything(image_id, wanted, model=model, visitor=client_of(request.scope), stop=stop)
         first = await anext(updates)  # what is refused is refused before the stream begins
-        stops[name] = stop
 
         async def events() -> AsyncIterator[Event]:
+            stops[name] = stop
             try:
-                async for event in _events(first, updates):
-                    yield event
+                async with aclosing(updates):
+                    yield Event("started", {"search_url": f"{prefix}/api/searches/{name}", "total": first.total})
+                    async for event in _events(first, updates):
+                        yield event
             finally:
                 del stops[name]
 
-        started = {"search_url": f"{prefix}/api/searches/{name}", "total": first.total}
-        return stream(Event("started", started), events())
+        begun = events()
+        return stream(await anext(begun), begun)
 
     @router.delete("/api/searches/{name}", summary="Stop a search", status_code=204, responses=refusals(UnknownSearch))
     async def stop_search(name: str) -> None:
@@ -147,9 +149,8 @@ data: {}
 async def _events(first: EverythingUpdate, updates: AsyncIterator[EverythingUpdate]) -> AsyncIterator[Event]:
     last = first
     try:
-        async with aclosing(updates):
-            async for last in updates:
-                yield update_event(last)
+        async for last in updates:
+            yield update_event(last)
     except Problem as problem:
         yield Event("failed", problem.document())
     except Exception:

@@ -252,6 +252,36 @@ def test_who_closes_the_connection_stops_the_work_within_one_batch(address, imag
     assert gate.begun == 4
 
 
+def test_who_leaves_while_the_first_event_is_sent_leaves_nothing_of_the_search(shared_service, image_id):
+    app, told = create_app(shared_service), []
+
+    async def leave() -> None:
+        asked = iter([{"type": "http.request", "body": json.dumps(FEW_POINTS).encode(), "more_body": False}])
+        sending = asyncio.Event()
+
+        async def receive() -> dict:
+            if message := next(asked, None):
+                return message
+            await sending.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: dict) -> None:
+            if message.get("body"):
+                told.append(message["body"])
+                sending.set()
+                await asyncio.Event().wait()
+
+        headers = [(b"host", b"demo.test"), (b"content-type", b"application/json")]
+        address = {"path": f"/api/images/{image_id}/everything", "query_string": b"", "headers": headers}
+        scope = {"type": "http", "method": "POST", "scheme": "http", "http_version": "1.1", "client": ("127.0.0.1", 1)}
+        await app(scope | address, receive, send)
+        assert shared_service.health().searches == 0
+
+    asyncio.run(leave())
+    url = json.loads(told[0].partition(b"data: ")[2])["search_url"]
+    refused(Browser(app).request("DELETE", url), 404, "unknown-search")
+
+
 def test_a_delete_stops_the_work_within_one_batch_and_ends_the_stream(address, image_id, monkeypatch):
     gate = DecoderGate(monkeypatch, let_through=2)
     events = search(address, image_id, **FEW_POINTS)
