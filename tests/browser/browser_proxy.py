@@ -25,7 +25,8 @@ def reverse_proxy(upstream: str, prefix: str = "", *, strips: bool = False, adds
 
     Added headers come beside those of the server. As most proxies do, it tells the host that the visitor asked for.
     """
-    client = httpx.AsyncClient(base_url=upstream, timeout=None, trust_env=False)
+    fresh = httpx.Limits(max_keepalive_connections=0)  # one that is kept may be closed in the moment it is asked again
+    client = httpx.AsyncClient(base_url=upstream, timeout=None, trust_env=False, limits=fresh)
 
     async def forward(request: Request) -> Response:
         path = request.url.path
