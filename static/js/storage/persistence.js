@@ -53,9 +53,9 @@ export function keepWork(store, actions, archive) {
     for (const { id } of forgotten) during(archive.remove(id).catch(() => {}));
     await showRecent(offered, actions, archive).catch(() => {});
     const mine = await readAll(listed.filter((each) => each.session === before).sort((a, b) => a.key - b.key));
+    if (strip(store.get()).length === 0) restore(mine);
     // Whoever was quicker has begun anew: what is stored keeps its place, and is offered when this tab is gone.
-    if (strip(store.get()).length > 0) session = mine.length > 0 ? await beginSession() : session;
-    else restore(mine);
+    else if (mine.length > 0) session = await beginSession();
 
     watch(store, ({ picture }) => picture?.key ?? 0, (key) => forTab.set(CURRENT, String(key)));
     watch(store, (state) => strip(state).map(({ key, timeline }) => ({ key, work: timeline.work })), () => {
